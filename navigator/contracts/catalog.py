@@ -1,0 +1,106 @@
+"""The catalogue: a folder of Parquet files, the one form in which pictures, words and saves enter Navigator.
+
+    items.parquet         item_id, title, description, keywords[], image {bytes, path}, text, ... (further columns are kept)
+    boards.parquet        board_id, title, owner_id
+    board_items.parquet   board_id, item_id, saved_at?
+    interactions.parquet  user_id, item_id, action, at?
+    rejects.parquet       table, row, id, reason        every row that an importer refused
+    manifest.json         written last
+
+External ids are strings. Contiguous integers exist only inside a process: an item's index is its row in items.parquet.
+Times are seconds since 1970 (int64). `text` is what encoders and language models read of an item; `title` is what people
+see. They differ where a title would give away the answer (see navigator/importers/openclipart.py).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from navigator.contracts.errors import UserError
+from navigator.contracts.manifest import Manifest, read_manifest
+
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# Tells `datasets` to decode `image` as a picture.
+_FEATURES = {
+    "item_id": {"dtype": "string", "_type": "Value"},
+    "title": {"dtype": "string", "_type": "Value"},
+    "description": {"dtype": "string", "_type": "Value"},
+    "keywords": {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"},
+    "image": {"_type": "Image"},
+    "text": {"dtype": "string", "_type": "Value"},
+}
+ITEMS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("description", pa.string()),
+        ("keywords", pa.list_(pa.string())),
+        ("image", _IMAGE),
+        ("text", pa.string()),
+    ],
+    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+)
+BOARDS = pa.schema([("board_id", pa.string()), ("title", pa.string()), ("owner_id", pa.string())])
+BOARD_ITEMS = pa.schema([("board_id", pa.string()), ("item_id", pa.string()), ("saved_at", pa.int64())])
+INTERACTIONS = pa.schema(
+    [("user_id", pa.string()), ("item_id", pa.string()), ("action", pa.string()), ("at", pa.int64())]
+)
+REJECTS = pa.schema([("table", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
+TABLES = {
+    "items": ITEMS, "boards": BOARDS, "board_items": BOARD_ITEMS, "interactions": INTERACTIONS, "rejects": REJECTS,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A complete catalogue folder, opened for reading."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Catalog":
+        """Raises UserError when the folder is missing, half-written or not a catalogue."""
+        path = Path(path)
+        manifest = read_manifest(path, "catalog", f"navigator import ... --out {path}")
+        missing = [name for name in TABLES if not (path / f"{name}.parquet").is_file()]
+        if missing:
+            raise UserError(f"catalog {path} lacks {missing[0]}.parquet; import it again")
+        return cls(path, manifest)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest.fingerprint
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """One table, whole; give `columns` to leave the pictures on disk."""
+        return pq.read_table(self.path / f"{name}.parquet", columns=columns)
+
+    def rows(self, name: str) -> int:
+        return pq.read_metadata(self.path / f"{name}.parquet").num_rows
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """External ids in row order: the position is the internal index."""
+        return self.table("items", ["item_id"])["item_id"].to_pylist()
+
+    @cached_property
+    def item_index(self) -> dict[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    def batches(self, columns: list[str], batch_size: int) -> Iterator[pa.RecordBatch]:
+        """Items in row order, `batch_size` rows at a time (a batch may be shorter at a row group's end)."""
+        with pq.ParquetFile(self.path / "items.parquet") as file:
+            yield from file.iter_batches(batch_size=batch_size, columns=columns)
+
+    def images(self, item_ids: list[str]) -> dict[str, bytes]:
+        """Picture bytes of the named items (items without a picture are left out); reads only matching row groups."""
+        wanted = pa.array(sorted(set(item_ids)), pa.string())
+        found = pq.read_table(self.path / "items.parquet", columns=["item_id", "image"], filters=[("item_id", "in", wanted.to_pylist())])
+        rows = zip(found["item_id"].to_pylist(), found["image"].to_pylist(), strict=True)
+        return {item_id: image["bytes"] for item_id, image in rows if image and image["bytes"]}

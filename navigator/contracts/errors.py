@@ -1,0 +1,8 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(Exception):
+    """Bad input: says what was given, what is allowed and what to do next, in one line.
+
+    Every command prints it on stderr as ``error: ...`` and exits with code 2; no traceback.
+    """

@@ -1,0 +1,102 @@
+"""What the taste graph teaches and what the bench asks: sequences of saves with their held-out items, and queries.
+
+    sequences.parquet   task, owner, title, items[], valid[], test[]     external ids, one row a board or user
+
+`items` are the training saves (users: by time, then catalogue order; boards: catalogue order). Nothing held out is in
+`items`. A validation query sees `items`; a test query sees `items` + `valid`, because whoever serves a request has every
+save made before it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from navigator.contracts.errors import UserError
+
+Task = Literal["board-completion", "next-item"]
+Part = Literal["valid", "test"]
+TASKS: tuple[Task, ...] = ("board-completion", "next-item")
+
+_IDS = pa.list_(pa.string())
+SEQUENCES = pa.schema(
+    [("task", pa.string()), ("owner", pa.string()), ("title", pa.string()), ("items", _IDS), ("valid", _IDS), ("test", _IDS)]
+)
+
+
+@dataclass(frozen=True)
+class TasteSequence:
+    """Saves of one board (task board-completion) or one user (task next-item), by internal item index."""
+
+    task: Task
+    owner: str
+    title: str
+    items: tuple[int, ...]
+    valid: tuple[int, ...] = ()
+    test: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Query:
+    """One request of the bench: what is known of the board or user, and what should be found.
+
+    Attributes:
+        query_id: the owner's external id.
+        history: item indices, oldest first; the system may use any suffix of it.
+        targets: item indices held out, never in history.
+        title: the board's title, empty for users.
+    """
+
+    query_id: str
+    history: tuple[int, ...]
+    targets: tuple[int, ...]
+    title: str = ""
+
+
+def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> list[Query]:
+    """Queries of one part, in the order of the sequences; owners with nothing held out or no history give none.
+
+    Raises:
+        UserError: no query results (an empty split).
+    """
+    queries = []
+    for s in sequences:
+        targets = s.test if part == "test" else s.valid
+        history = s.items + s.valid if part == "test" else s.items
+        if s.task == task and targets and history:
+            queries.append(Query(s.owner, history, targets, s.title))
+    if not queries:
+        raise UserError(
+            f"the {part} split of task {task!r} is empty: the graph holds out nothing there; "
+            f"allowed tasks are {', '.join(TASKS)}; rebuild with `navigator graph` and smaller minimum sizes"
+        )
+    return queries
+
+
+def write_sequences(path: Path, sequences: Sequence[TasteSequence], item_ids: Sequence[str]) -> None:
+    """Write sequences with external ids (`item_ids[i]` is the id of index i)."""
+    columns = {name: [] for name in SEQUENCES.names}
+    for s in sequences:
+        columns["task"].append(s.task)
+        columns["owner"].append(s.owner)
+        columns["title"].append(s.title)
+        for part in ("items", "valid", "test"):
+            columns[part].append([item_ids[i] for i in getattr(s, part)])
+    pq.write_table(pa.table(columns, schema=SEQUENCES), path)
+
+
+def read_sequences(path: Path, item_index: dict[str, int]) -> list[TasteSequence]:
+    """Read sequences as internal indices; an unknown item means the graph belongs to another catalogue."""
+    try:
+        return [
+            TasteSequence(
+                row["task"], row["owner"], row["title"],
+                *(tuple(item_index[i] for i in row[part]) for part in ("items", "valid", "test")),
+            )
+            for row in pq.read_table(path).to_pylist()
+        ]  # fmt: skip
+    except KeyError as error:
+        raise UserError(f"{path} names item {error}, which this catalogue does not have; build the graph again") from error

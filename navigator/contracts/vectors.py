@@ -1,0 +1,126 @@
+"""ItemVectors: one vector an item, memory-mapped, and never mistaken for another encoder's.
+
+    vectors.safetensors   "vectors" (n, D) float16 | float32 | int8, and "scale" (D,) float32 with int8
+    ids.parquet           item_id, in row order
+    manifest.json         kind "vectors"; config.encoder is the fingerprint of what made them
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from navigator.contracts.errors import UserError
+from navigator.contracts.manifest import Manifest, read_manifest
+
+FILE = "vectors.safetensors"
+_DTYPES = {"F16": np.float16, "F32": np.float32, "I8": np.int8}
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """(n, D) vectors with their ids.
+
+    Attributes:
+        ids: external item ids, row order.
+        matrix: (n, D) array or memory map; int8 rows are multiplied by `scale`.
+        encoder: fingerprint of the encoder (or of the recipe) that made them.
+        normalised: whether every row has unit L2 norm (up to rounding).
+        scale: (D,) float32 for int8, else None.
+    """
+
+    ids: list[str]
+    matrix: np.ndarray
+    encoder: str
+    normalised: bool
+    scale: np.ndarray | None = None
+    manifest: Manifest | None = None
+
+    def __post_init__(self):
+        if self.matrix.ndim != 2 or len(self.ids) != self.matrix.shape[0]:
+            raise ValueError(f"vectors of shape {self.matrix.shape} for {len(self.ids)} ids: need (n, D) with n ids")
+        if len(self.index) != len(self.ids):
+            raise ValueError("item ids of a vector store must be unique")
+        if self.matrix.dtype == np.int8 and (self.scale is None or self.scale.shape != (self.dim,)):
+            raise ValueError("int8 vectors need a scale of shape (D,)")
+
+    @classmethod
+    def open(cls, path: str | Path, encoder: str | None = None) -> "ItemVectors":
+        """Memory-map a store.
+
+        Raises:
+            UserError: missing or broken store, or vectors of another encoder than the `encoder` fingerprint given.
+        """
+        path = Path(path)
+        manifest = read_manifest(path, "vectors", f"navigator embed CATALOG --out {path}")
+        made_by = manifest.config["encoder"]
+        if encoder is not None and made_by != encoder:
+            raise UserError(
+                f"vectors {path} were made by encoder {made_by}, but {encoder} is needed; "
+                f"embed the catalogue again with that encoder or use the model that belongs to these vectors"
+            )
+        tensors = _map_tensors(path / FILE)
+        ids = pq.read_table(path / "ids.parquet")["item_id"].to_pylist()
+        try:
+            return cls(ids, tensors["vectors"], made_by, bool(manifest.config["normalised"]), tensors.get("scale"), manifest)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"vector store {path} is broken ({error}); embed the catalogue again") from error
+
+    @property
+    def dim(self) -> int:
+        return self.matrix.shape[1]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.ids)}
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """Row numbers of external ids; UserError names the first unknown one."""
+        unknown = next((i for i in ids if i not in self.index), None)
+        if unknown is not None:
+            raise UserError(f"item {unknown!r} has no vector in this store ({len(self.ids):,} items); check the id or embed it")
+        return np.array([self.index[i] for i in ids], dtype=np.int64)
+
+    def float32(self, rows: np.ndarray | slice = slice(None), prefix: int | None = None) -> np.ndarray:
+        """Rows as float32, shape (len(rows), prefix or D). A prefix (Matryoshka) is normalised again."""
+        if prefix is not None and not 1 <= prefix <= self.dim:
+            raise UserError(f"prefix {prefix} of {self.dim}-dimensional vectors: allowed are 1 to {self.dim}")
+        values = np.asarray(self.matrix[rows, :prefix], dtype=np.float32)
+        if self.scale is not None:
+            values = values * self.scale[:prefix]
+        if prefix is not None and prefix < self.dim and self.normalised:
+            values = normalise(values)
+        return values
+
+
+def write_vectors(folder: Path, ids: list[str], matrix: np.ndarray) -> None:
+    """Write the two data files of a store into a work folder (see navigator.contracts.manifest.publish)."""
+    save_file({"vectors": np.ascontiguousarray(matrix)}, folder / FILE)
+    pq.write_table(pa.table({"item_id": pa.array(ids, pa.string())}), folder / "ids.parquet")
+
+
+def normalise(values: np.ndarray, epsilon: float = 1e-12) -> np.ndarray:
+    """Rows scaled to unit L2 norm; a zero row stays zero."""
+    return values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), epsilon)
+
+
+def _map_tensors(path: Path) -> dict[str, np.ndarray]:
+    """safetensors as numpy memory maps: 8 bytes header length, JSON header, then raw little-endian data."""
+    try:
+        with path.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            header = json.loads(handle.read(length))
+        start = 8 + length
+        return {
+            name: np.memmap(path, _DTYPES[info["dtype"]], "r", start + info["data_offsets"][0], tuple(info["shape"]))
+            for name, info in header.items()
+            if name != "__metadata__"
+        }
+    except (OSError, ValueError, KeyError, MemoryError) as error:
+        raise UserError(f"{path} is not a readable vector file ({error}); embed the catalogue again") from error
