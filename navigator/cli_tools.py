@@ -5,10 +5,12 @@ A command is a plain function that returns a JSON-able dict. ``--json`` prints t
 key) is one line ``error: ...`` on stderr and exit code 2.
 """
 
+import inspect
 import json
 import sys
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
@@ -23,7 +25,7 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
         line = " ".join(str(message).split())
-        if "not expected" in line or "Unrecognized arguments" in line or "nrecognized" in line:
+        if any(sign in line for sign in ("not expected", "not accepted", "nrecognized arguments")):
             keys = [a.dest for a in self._actions if a.dest not in ("help", "print_config", "print_shtab")]
             line += f"; valid keys: {', '.join(keys)}"
         print(f"error: {line}", file=sys.stderr)
@@ -35,14 +37,56 @@ def command_parser(prog: str, function: Callable[..., Any]) -> OneLineParser:
     parser = OneLineParser(prog=prog, description=(function.__doc__ or "").split("\n\n")[0])
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON document")
-    parser.add_function_arguments(function, as_group=False, as_positional=True)
+    parser.add_function_arguments(function, as_group=False, as_positional=False)
     return parser
+
+
+def plain_words(function: Callable[..., Any], argv: list[str]) -> list[str]:
+    """What people type, as jsonargparse wants it.
+
+    Leading bare words fill the parameters in order (``navigator show CATALOG``), a bare ``--flag`` of a boolean means
+    true, ``--items a,b`` is a list and ``--columns item_id=sku,title=name`` a mapping.
+    """
+    parameters = inspect.signature(function).parameters
+    names = list(parameters)
+    bare = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    words = [part for name, word in zip(names, argv[:bare], strict=False) for part in (f"--{name}", word)]
+    words += argv[len(names) : bare] + argv[bare:]
+    result: list[str] = []
+    for i, word in enumerate(words):
+        name = word.removeprefix("--").replace("-", "_") if word.startswith("--") else ""
+        if result and result[-1].startswith("--") and not word.startswith("--"):
+            result.append(_value(parameters.get(result[-1][2:]), word))
+        elif name in parameters:
+            result.append(f"--{name}")
+            last = i + 1 == len(words) or words[i + 1].startswith("--")
+            if last and _holds(parameters[name].annotation, bool):
+                result.append("true")
+        else:
+            result.append(word)
+    return result
+
+
+def _holds(annotation: Any, kind: type) -> bool:
+    """Whether `annotation` is `kind`, kind[...] or an optional one."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_holds(inner, kind) for inner in get_args(annotation))
+    return annotation is kind or get_origin(annotation) is kind
+
+
+def _value(parameter: inspect.Parameter | None, word: str) -> str:
+    annotation = parameter.annotation if parameter is not None else str
+    if _holds(annotation, list) and not word.startswith("["):
+        return json.dumps(word.split(","))
+    if _holds(annotation, dict) and not word.startswith("{") and "=" in word:
+        return json.dumps(dict(part.split("=", 1) for part in word.split(",")))
+    return word
 
 
 def run_function(prog: str, function: Callable[..., dict[str, Any]], argv: list[str]) -> int:
     """Parse `argv` for `function`, call it, print its answer; returns the exit code."""
     try:
-        arguments = command_parser(prog, function).parse_args(argv)
+        arguments = command_parser(prog, function).parse_args(plain_words(function, argv))
         as_json = arguments.pop("json")
         arguments.pop("config", None)
         answer = function(**arguments.as_dict())

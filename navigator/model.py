@@ -84,34 +84,35 @@ class Swapped:
         return self._query(base, self._at_retrieve(hidden, input_ids))
 
     def rank(
-        self, base: torch.Tensor, candidates: torch.Tensor, input_ids: torch.Tensor, pixel_values: torch.Tensor,
-        image_grid_thw: torch.Tensor, attention_mask: torch.Tensor, **_: Any,
+        self, base: torch.Tensor, candidates: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor,
+        pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **_: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        """Scores of C candidates for one request, in one forward pass.
+        """Scores of C candidates for each request, in one forward pass.
 
         Every candidate sees the prefix and none sees another; all start at the same position, so neither their order nor
         their company can matter.
 
         Args:
-            base: (1, D) as in `retrieve`.
-            candidates: (C, D) unit item vectors of the candidates, for the score's starting point.
-            input_ids: (1, L) prefix ending in the retrieve token, then C * k placeholders.
-            pixel_values, image_grid_thw: tower input of the history, then of the candidates.
-            attention_mask: (1, L + C*k), all ones (a request is not padded).
+            base: (B, D) as in `retrieve`.
+            candidates: (B, C, D) unit item vectors of the candidates, for the score's starting point.
+            input_ids: (B, T) left-padded prefixes ending in the retrieve token, then C * k placeholders.
+            attention_mask: (B, T), 0 at padding.
+            pixel_values, image_grid_thw: tower input, request by request: its history, then its candidates.
 
         Returns:
-            scores (C,) and the query vector (1, D).
+            scores (B, C) and the query vectors (B, D).
         """
-        k, count = self.tokens_per_item, candidates.shape[0]
+        k, count = self.tokens_per_item, candidates.shape[1]
         prefix = input_ids.shape[1] - count * k
-        mask, positions = _candidate_mask(prefix, count, k, input_ids.device)
+        mask, positions = _candidate_mask(attention_mask, prefix, k)
         hidden = self.model(
             input_ids=input_ids, attention_mask=mask, position_ids=positions, pixel_values=pixel_values,
             image_grid_thw=image_grid_thw,
         ).last_hidden_state  # fmt: skip
         query = self._query(base, self._at_retrieve(hidden, input_ids))
-        last = hidden[0, prefix:].view(count, k, -1)[:, -1]  # (C, H): each candidate's last token
-        return candidates.to(query) @ query[0] + self.ranking_head(last)[:, 0], query
+        last = hidden[:, prefix:].unflatten(1, (count, k))[:, :, -1]  # (B, C, H): each candidate's last token
+        start = torch.einsum("bcd,bd->bc", candidates.to(query), query)
+        return start + self.ranking_head(last)[..., 0], query
 
     def _at_retrieve(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
         found = input_ids == self.config.retrieve_token_id
@@ -123,15 +124,20 @@ class Swapped:
         return F.normalize(base.to(hidden) + self.retrieval_head(hidden), dim=-1)
 
 
-def _candidate_mask(prefix: int, count: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boolean attention mask (1, 1, T, T), True = attend, and positions (3, 1, T) with T = prefix + count * k."""
-    total = prefix + count * k
-    index = torch.arange(total, device=device)
+def _candidate_mask(attention_mask: torch.Tensor, prefix: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boolean attention mask (B, 1, T, T), True = attend, and positions (3, B, T), for candidates after `prefix` tokens."""
+    total = attention_mask.shape[1]
+    index = torch.arange(total, device=attention_mask.device)
     group = torch.where(index < prefix, -1, (index - prefix) // k)  # -1: prefix, else candidate number
     causal = index[None, :] <= index[:, None]
-    mask = causal & ((group[None, :] == -1) | (group[None, :] == group[:, None]))
-    position = torch.where(index < prefix, index, prefix + (index - prefix) % k)
-    return mask[None, None], position.expand(3, 1, total)
+    visible = causal & ((group[None, :] == -1) | (group[None, :] == group[:, None]))
+    real = attention_mask.bool()
+    itself = torch.eye(total, dtype=torch.bool, device=index.device)  # padding attends to itself: no empty rows
+    mask = (visible & real[:, None, :]) | itself
+    length = real[:, :prefix].sum(1, keepdim=True)  # (B, 1)
+    before = (real.cumsum(1) - 1).clamp_min(0)
+    position = torch.where(index < prefix, before, length + (index - prefix) % k)
+    return mask[:, None], position.expand(3, -1, -1)
 
 
 class NavigatorQwen2_5_VL(Swapped, Qwen2_5_VLForConditionalGeneration):

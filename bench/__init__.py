@@ -1,0 +1,1 @@
+"""Systems side by side: quality with intervals, latency, memory and cost, from raw rows."""

@@ -1,0 +1,65 @@
+"""Ranking metrics from top-k lists, with the tie rule spelled out once.
+
+Order: score descending, then the smaller item index. HR@10 is 1 when any target is among the first ten (TREC:
+Success@10). NDCG@10 has binary gains and the ideal cut at min(number of targets, 10). recall@50 is the share of targets
+among the first fifty. Each is per query; means are taken elsewhere.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from navigator.contracts.report import METRICS
+
+DEPTH = 100
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of every row under the tie rule.
+
+    Args:
+        scores: (q, n) real scores; -inf means "must not be recommended".
+        k: how many; at most n are returned.
+
+    Returns:
+        (q, k) int64 indices and (q, k) scores; where a row has fewer than k admissible items the rest is -1 and -inf.
+
+    Raises:
+        ValueError: a score is NaN, which has no place in an order.
+    """
+    if np.isnan(scores).any():
+        raise ValueError("scores contain NaN")
+    k = min(k, scores.shape[1])
+    indices = np.full((scores.shape[0], k), -1, dtype=np.int64)
+    best = np.full((scores.shape[0], k), -np.inf, dtype=scores.dtype)
+    for row, values in enumerate(scores):
+        threshold = np.partition(values, values.size - k)[values.size - k]
+        candidates = np.flatnonzero((values >= threshold) & (values > -np.inf))
+        chosen = candidates[np.lexsort((candidates, -values[candidates]))[:k]]
+        indices[row, : chosen.size] = chosen
+        best[row, : chosen.size] = values[chosen]
+    return indices, best
+
+
+def per_query(indices: np.ndarray, targets: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+    """Metrics of every query.
+
+    Args:
+        indices: (q, k) ranked item indices, best first, -1 for none; k >= 50 unless the catalogue is smaller.
+        targets: per query the held-out items, at least one.
+
+    Returns:
+        metric name -> (q,) float64.
+    """
+    hits = np.array([np.isin(row, list(found)) for row, found in zip(indices, targets, strict=True)], dtype=np.float64)
+    hits = hits.reshape(indices.shape)
+    sizes = np.array([len(set(found)) for found in targets], dtype=np.int64)
+    discounts = 1.0 / np.log2(np.arange(2, 12))
+    first = hits[:, :10]
+    ideal = np.cumsum(discounts)[np.minimum(sizes, 10) - 1]
+    values = (
+        first.any(axis=1).astype(np.float64),
+        first @ discounts[: first.shape[1]] / ideal,
+        hits[:, :50].sum(1) / sizes,
+    )
+    return {name: np.asarray(value) for name, value in zip(METRICS, values, strict=True)}

@@ -1,0 +1,196 @@
+"""The one writer behind every importer: raw rows in, a checked catalogue out.
+
+An importer only says where rows come from. Here they are checked, pictures are decoded and shrunk, references are joined,
+and every row that cannot be taken is written to rejects.parquet with its table, its row in the source, its id and one
+reason of REASONS. Memory is bounded: items stream through in groups of 256, links through DuckDB (links.py); of the whole
+catalogue only the ids of items and boards are held.
+"""
+
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from tqdm import tqdm
+
+from navigator.contracts import UserError, is_current, publish, read_manifest
+from navigator.contracts.catalog import BOARDS, ITEMS, REJECTS
+from navigator.contracts.manifest import digest
+from navigator.importers import links
+from navigator.importers.pictures import PictureError, picture_bytes, shrink
+
+Row = dict[str, Any]
+REASONS = (
+    "broken picture", "picture too large", "no picture", "duplicate id", "empty text", "wrong type", "unknown item",
+    "unknown board", "duplicate save",
+)  # fmt: skip
+ROW_GROUP = 256
+PILLOW_LIMIT = 178_956_970  # above this Pillow itself refuses to open a picture
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is let in.
+
+    Attributes:
+        strict: stop at the first reject.
+        max_pixels: largest picture, width x height, by its header.
+        max_side: pictures are stored shrunk to fit a square of this side, in pixels.
+        need_pictures: an item without a picture is a reject.
+    """
+
+    strict: bool = False
+    max_pixels: int = 50_000_000
+    max_side: int = 256
+    need_pictures: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_pixels <= PILLOW_LIMIT:
+            raise UserError(f"max_pixels is {self.max_pixels}; give a number of pixels from 1 to {PILLOW_LIMIT}")
+        if not 16 <= self.max_side <= 4096:
+            raise UserError(f"max_side is {self.max_side}; give a side in pixels from 16 to 4096")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw rows of the four tables; a reject's row number is the position in its stream, from 0.
+
+    Attributes:
+        items: dicts with item_id, title, description, keywords, text (None: title and description joined), image (bytes,
+            Path, {bytes, path} or None) and the `extra` columns.
+        boards: dicts with board_id, title, owner_id; None takes the board ids that occur in board_items.
+        board_items: Arrow batches with board_id, item_id and perhaps saved_at.
+        interactions: Arrow batches with user_id, item_id and perhaps action, at, value.
+        items_total: for the progress bar.
+        extra: names of further item columns, strings.
+    """
+
+    items: Iterable[Row]
+    boards: Iterable[Row] | None = ()
+    board_items: Iterable[pa.RecordBatch] = ()
+    interactions: Iterable[pa.RecordBatch] = ()
+    items_total: int | None = None
+    extra: tuple[str, ...] = ()
+
+
+class Rejects:
+    """Writes rejects.parquet as rejects come and counts them by reason; in strict mode the first one ends the command."""
+
+    def __init__(self, path: Path, strict: bool):
+        self.counts: Counter[str] = Counter()
+        self._strict = strict
+        self._path = path
+        self._rows: list[Row] = []
+
+    def __enter__(self) -> "Rejects":
+        self._writer = pq.ParquetWriter(self._path, REJECTS, compression="zstd")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, table: str, row: int, row_id: Any, reason: str) -> None:
+        """Raises UserError in strict mode."""
+        if self._strict:
+            raise UserError(f"{table} row {row} (id {row_id!r}): {reason}; mend it or import without --strict")
+        self.counts[reason] += 1
+        row_id = "" if row_id is None else str(row_id)
+        self._rows.append({"table": table, "row": row, "id": row_id, "reason": reason})
+        if len(self._rows) >= 4096:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, REJECTS))
+        self._rows = []
+
+
+def write_catalog(
+    out: Path,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    read: Callable[[], Source],
+    limits: Limits,
+    metrics: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Import what `read()` gives into the catalogue folder `out`, unless `out` was made from just this already.
+
+    Args:
+        out: the catalogue folder.
+        config: the importer's name and options; the limits are added here.
+        inputs: name -> fingerprint of the sources.
+        read: opens the source; called only when there is work to do.
+        limits: what is let in.
+        metrics: further figures for the manifest; may be filled while the rows stream.
+
+    Raises:
+        UserError: nothing could be imported, or strict mode met a reject.
+    """
+    out = Path(out)
+    config = {**config, **vars(limits)}
+    if is_current(out, "catalog", config, inputs):
+        return {"out": str(out), "unchanged": True, **read_manifest(out, "catalog", "navigator import").metrics}
+    with publish(out, "catalog", config, inputs) as work:
+        source = read()
+        with Rejects(work.path / "rejects.parquet", limits.strict) as rejects:
+            item_ids = _write_items(work.path / "items.parquet", source, limits, rejects)
+            if not item_ids:
+                raise UserError(f"no item could be imported ({dict(rejects.counts) or 'the source is empty'})")
+            with links.LinkStore(work.path / "links.duckdb", item_ids) as store:
+                store.load_board_items(source.board_items)
+                boards = store.board_ids() if source.boards is None else source.boards
+                board_ids = _write_boards(work.path / "boards.parquet", boards, rejects)
+                saves = store.write_board_items(work.path / "board_items.parquet", board_ids, rejects.add)
+                store.load_interactions(source.interactions)
+                actions = store.write_interactions(work.path / "interactions.parquet", rejects.add)
+        work.metrics["counts"] = {
+            "items": len(item_ids), "boards": len(board_ids), "board_items": saves, "interactions": actions,
+            "rejects": rejects.counts.total(),
+        }  # fmt: skip
+        work.metrics["rejects"] = {reason: rejects.counts[reason] for reason in REASONS if rejects.counts[reason]}
+        work.metrics.update(metrics or {})
+    return {"out": str(out), "unchanged": False, **work.metrics}
+
+
+def tree_digest(folder: Path, suffixes: tuple[str, ...] = ()) -> str:
+    """Fingerprint of a folder by the names, sizes and link targets of its files (not by their bytes)."""
+    files = (p for p in Path(folder).rglob("*") if not suffixes or p.suffix.lower() in suffixes)
+    return digest(sorted((p.relative_to(folder).as_posix(), p.lstat().st_size) for p in files if not p.is_dir()))
+
+
+def _write_items(path: Path, source: Source, limits: Limits, rejects: Rejects) -> dict[str, int]:
+    """Write items.parquet; returns item_id -> row."""
+    schema = ITEMS
+    for name in source.extra:
+        schema = schema.append(pa.field(name, pa.string()))
+    schema = schema.with_metadata(_features(source.extra))
+    ids: dict[str, int] = {}
+    ready: list[Row] = []
+    rows = tqdm(enumerate(source.items), total=source.items_total, desc="items", unit="item")
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, pq.ParquetWriter(path, schema, compression="zstd") as out:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is ours to check
+        for chunk in _chunks(rows, ROW_GROUP):
+            checked = [(number, raw, _check_item(raw, source.extra)) for number, raw in chunk]
+            taken = pool.map(lambda entry: _take_picture(entry[1].get("image"), entry[2], limits), checked)
+            for (number, raw, item), (item, reason) in zip(checked, taken, strict=True):
+                reason = "duplicate id" if item and item["item_id"] in ids else reason
+                if item is None or reason:
+                    rejects.add("items", number, raw.get("item_id"), reason or "wrong type")
+                    continue
+                ids[item["item_id"]] = len(ids)
+                ready.append(item)
+            while len(ready) >= ROW_GROUP:
+                out.write_table(pa.Table.from_pylist(ready[:ROW_GROUP], schema))
+                ready = ready[ROW_GROUP:]
+        if ready:
+            out.write_table(pa.Table.from_pylist(ready, schema))
+    return ids

@@ -1,0 +1,68 @@
+"""Shared tiny worlds: random Qwen-VL checkpoints small enough to build in milliseconds."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
+
+SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+WORDS = ["Saved:", "Board:", "user", "assistant", "red", "blue", "flag", "cat", "of", "Describe:"]
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *WORDS, "<unk>"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>", unk_token="<unk>",
+        additional_special_tokens=SPECIAL[1:],
+    )  # fmt: skip
+
+
+def tiny_backbone(folder: Path, kind: str, layers: int = 2, tie: bool = True) -> Path:
+    """Save a stock random checkpoint of `kind` with its tokenizer."""
+    torch.manual_seed(7)
+    text = dict(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=layers, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, bos_token_id=None, eos_token_id=2, pad_token_id=0, initializer_range=0.3,
+        rope_parameters={"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10_000.0},
+    )  # fmt: skip
+    ids = dict(image_token_id=5, video_token_id=6, vision_start_token_id=3, vision_end_token_id=4, tie_word_embeddings=tie)
+    if kind == "qwen2_5_vl":
+        text.pop("head_dim")
+        vision = dict(depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32, fullatt_block_indexes=[1])
+        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids))
+    else:
+        vision = dict(
+            depth=3, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32, deepstack_visual_indexes=[0, 1],
+            num_position_embeddings=16,
+        )  # fmt: skip
+        model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **ids))
+    model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["qwen2_5_vl", "qwen3_vl"])
+def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stock checkpoint of each kind in turn."""
+    return tiny_backbone(tmp_path_factory.mktemp(request.param) / "stock", request.param)
+
+
+@pytest.fixture(scope="session")
+def make_backbone():
+    """The builder itself, for tests that need other layouts."""
+    return tiny_backbone
