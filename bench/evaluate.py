@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.intervals import paired, quality
-from bench.metrics import DEPTH, per_query
+from navigator.metrics import DEPTH, per_query
 from bench.systems.base import System
 from navigator.contracts.report import METRICS, ColdQuality, Quality, RequestRecord
 from navigator.contracts.signals import Query

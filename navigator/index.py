@@ -44,7 +44,11 @@ def write_index(vectors: Path, out: Path, kind: str) -> dict[str, Any]:
     """Build and publish an index artefact; returns its size and whether it was already there."""
     store = ItemVectors.open(vectors)
     assert store.manifest is not None
-    config = {"kind": kind, "encoder": store.encoder, "dim": store.dim}
+    made = store.manifest.config
+    config = {
+        "kind": kind, "encoder": store.encoder, "dim": store.dim,
+        "content_encoder": made.get("content_encoder", store.encoder), "content_dim": made.get("content_dim", store.dim),
+    }  # fmt: skip
     inputs = {"vectors": store.manifest.fingerprint}
     if is_current(out, "index", config, inputs):
         return {"out": str(out), "items": len(store.ids), "kind": kind, "unchanged": True}
@@ -79,6 +83,18 @@ class ItemIndex:
         if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
             index = faiss.index_cpu_to_all_gpus(index)
         return cls(path, index, ids, manifest)
+
+    def vector(self, item_id: str) -> np.ndarray:
+        """(D,) stored vector of an item; UserError for an unknown id."""
+        if item_id not in self.ids:
+            raise UserError(f"item {item_id!r} is not in index {self.path} ({len(self.ids):,} items); check the id")
+        if hasattr(self.index, "make_direct_map"):
+            self.index.make_direct_map()
+        return self.index.reconstruct(self.ids.index(item_id))
+
+    def content_query(self, content: np.ndarray) -> np.ndarray:
+        """Content vectors (B, content_dim) as queries (B, D): where graph factors were laid beside content, they are zero."""
+        return np.pad(content, ((0, 0), (0, self.index.d - content.shape[1]))).astype(np.float32)
 
     def search(self, queries: np.ndarray, k: int, exclude: list[set[str]] | None = None) -> list[list[tuple[str, float]]]:
         """The k nearest items of each unit query (B, D), best first; items in `exclude[b]` are passed over."""

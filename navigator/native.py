@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from navigator.contracts import Catalog, ItemVectors
+from navigator.contracts import Catalog, ItemVectors, UserError
 from navigator.recommend import MAX_HISTORY, Recommender, pick_device, pick_dtype
 from navigator.swap import open_swapped
+from navigator.tower import PatchTower
 
 SIDE = 224
 _MEAN, _STD = 0.5, 0.5
@@ -52,3 +53,25 @@ class NativeRecommender(Recommender):
     def pixels(self, rows: Sequence[int]) -> np.ndarray:
         """(n, 3, side, side) float32 pictures, decoded now."""
         return np.stack([picture_tensor(self.pictures.get(self.vectors.ids[row])) for row in rows])
+
+
+def runtime_tower(encoder: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """The picture trunk of an open_clip encoder with a timm tower: its weights, and the tower spec that `swap` takes.
+
+    Raises:
+        UserError: the encoder's picture tower is not a timm model with a square feature map.
+    """
+    from encoders.load import load_encoder
+
+    visual = load_encoder(encoder).model.visual
+    trunk = getattr(visual, "trunk", None)
+    if trunk is None:
+        raise UserError(f"encoder {encoder} has no timm picture tower; the native comparison needs its feature map")
+    name = trunk.pretrained_cfg["architecture"]
+    spec = PatchTower(name, 1, 1)
+    with torch.inference_mode():
+        cells = trunk.forward_features(torch.zeros(1, 3, SIDE, SIDE))
+    if cells.ndim != 4 or cells.shape[-1] != cells.shape[-2]:
+        raise UserError(f"encoder {encoder}: its tower {name} gives {tuple(cells.shape)}, not a square feature map (n, C, g, g)")
+    wanted = spec.trunk.state_dict()
+    return {key: value for key, value in trunk.state_dict().items() if key in wanted}, {"timm_model": name, "grid": cells.shape[-1]}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.metrics import DEPTH, per_query
+from navigator.metrics import DEPTH, per_query
 from bench.systems.ease import Ease
 from bench.systems.item_knn import ItemKnn
 from bench.systems.popularity import Popularity

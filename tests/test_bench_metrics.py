@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.intervals import bootstrap, paired, quality
-from bench.metrics import per_query, top_k
+from navigator.metrics import per_query, top_k
 from bench.trec import escape, write_qrels, write_run
 from navigator.contracts import UserError
 from navigator.contracts.report import METRICS

@@ -85,17 +85,11 @@ def _save_example(sequence: TasteSequence, rng: np.random.Generator, max_history
 def _with_candidates(example: Example, world: World, rng: np.random.Generator, count: int) -> Example:
     """Half hard negatives of the target (as far as there are), the rest uniform; never one of the owner's saves."""
     barred = {example.target, *example.positives}
-    hard = [] if world.hard_negatives is None else [int(i) for i in world.hard_negatives[example.target] if i >= 0]
-    rng.shuffle(hard)
-    negatives = [i for i in hard if i not in barred][: (count - 1) // 2]
-    free = [int(i) for i in rng.permutation(len(world.texts)) if i not in barred and i not in negatives] if len(world.texts) <= 4 * count else None
-    while len(negatives) < count - 1:
-        if free is not None:
-            if not free:
-                raise UserError(f"a catalogue of {len(world.texts)} items has too few negatives for {count} candidates; lower it")
-            negatives.append(free.pop())
-            continue
-        pick = int(rng.integers(len(world.texts)))
-        if pick not in barred and pick not in negatives:
-            negatives.append(pick)
+    hard = [] if world.hard_negatives is None else sorted({int(i) for i in world.hard_negatives[example.target] if i >= 0} - barred)
+    negatives = [hard[i] for i in rng.permutation(len(hard))[: (count - 1) // 2]]
+    missing = count - 1 - len(negatives)
+    pool = rng.choice(len(world.texts), size=min(len(world.texts), missing + len(barred) + len(negatives)), replace=False)
+    negatives += [int(i) for i in pool if i not in barred and i not in negatives][:missing]
+    if len(negatives) < count - 1:
+        raise UserError(f"a catalogue of {len(world.texts)} items has too few negatives for {count} candidates; lower --objective.candidates")
     return Example(example.history, example.target, example.positives, (example.target, *negatives))

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-from bench.metrics import top_k
+from navigator.metrics import top_k
 from navigator.contracts.signals import Query, TasteSequence
 
 _CELLS = 1 << 24  # scores held at once, so that a large catalogue goes through in small batches of queries

@@ -34,8 +34,8 @@ def fetch_deb(package: str, allow_unpinned: bool) -> Path:
     for tool in ("apt-get", "apt-cache", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise UserError(
-                f"{tool} is not on this machine, so {package} cannot be fetched: use Debian or Ubuntu (or its container), or "
-                f"copy {package}_*.deb from one into {store} and run the command again"
+                f"{tool} is not on this machine, so {package} cannot be fetched: use Debian or Ubuntu, "
+                f"or copy {package}_*.deb from one into {store} and run the command again"
             )
     with partial_folder(store, package) as partial:
         options = _apt_options(package, store)
@@ -44,7 +44,7 @@ def fetch_deb(package: str, allow_unpinned: bool) -> Path:
         if sha is None and not allow_unpinned:
             raise UserError(
                 f"apt offers {package} {version}, whose SHA-256 is not pinned here (pinned: {', '.join(pinned)}); "
-                f"to accept what apt has verified by its own signatures, give --allow-unpinned true"
+                f"to accept what apt has verified by its own signatures, give --allow_unpinned true"
             )
         command = ["apt-get", *options, "download", f"{package}={version}"]
         run(command, partial, f"apt could not download {package}", "check the network and the apt sources")
@@ -52,19 +52,18 @@ def fetch_deb(package: str, allow_unpinned: bool) -> Path:
 
 
 def fetch_openclipart(allow_unpinned: bool = False) -> Path:
-    """Both openclipart packages unpacked: OUT/png and OUT/svg hold the trees; an artefact of kind "openclipart"."""
+    """Both openclipart packages unpacked under png/ and svg/ of one artefact of kind "openclipart".
+
+    Pictures lie in png/usr/share/openclipart/png, drawings with their metadata in svg/usr/share/openclipart/svg.
+    """
     out = cache_dir() / "openclipart"
     debs = {kind: fetch_deb(f"openclipart-{kind}", allow_unpinned) for kind in ("png", "svg")}
     inputs = {kind: file_digest(path) for kind, path in debs.items()}
     if not is_current(out, "openclipart", {}, inputs):
         with publish(out, "openclipart", {}, inputs) as work:
             for kind, deb in tqdm(debs.items(), desc="unpacking openclipart", unit="package"):
-                root = work.path / f"unpacked-{kind}"
-                shutil.rmtree(root, ignore_errors=True)
-                run(["dpkg-deb", "-x", str(deb), str(root)], work.path, f"dpkg-deb could not unpack {deb}", "remove that file")
-                shutil.rmtree(work.path / kind, ignore_errors=True)
-                (root / "usr/share/openclipart" / kind).rename(work.path / kind)
-                shutil.rmtree(root)
+                command = ["dpkg-deb", "-x", str(deb), str(work.path / kind)]
+                run(command, work.path, f"dpkg-deb could not unpack {deb}", "remove that file")
     return out
 
 
@@ -78,9 +77,16 @@ def _apt_options(package: str, store: Path) -> list[str]:
         (private / "lists" / "partial").mkdir(parents=True)
         (private / "cache" / "archives" / "partial").mkdir(parents=True)
     if not _candidate(package, options):
-        run(["apt-get", *options, "update"], store, "apt could not read its package lists", "check the network and the apt sources")
+        run(
+            ["apt-get", *options, "update"],
+            store,
+            "apt could not read its package lists",
+            "check the network and the apt sources",
+        )
     if not _candidate(package, options):
-        raise UserError(f"apt knows no package {package}: add Debian's main or Ubuntu's universe component to the apt sources")
+        raise UserError(
+            f"apt knows no package {package}: add Debian's main or Ubuntu's universe component to the apt sources"
+        )
     return options
 
 

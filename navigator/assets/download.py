@@ -15,7 +15,7 @@ from navigator.contracts.manifest import file_digest
 
 @contextmanager
 def partial_folder(store: Path, name: str) -> Iterator[Path]:
-    """An empty folder beside the store for one download; removed after, whatever happened (a leftover is emptied first)."""
+    """An empty folder in the store for one download; removed after, whatever happened (a leftover is emptied first)."""
     folder = store / "partial" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -31,7 +31,7 @@ def verified(candidates: Iterable[Path], sha: str) -> Path | None:
 
 
 def keep(partial: Path, pattern: str, sha: str | None, what: str, store: Path) -> Path:
-    """Move the one downloaded file that matches `pattern` into the store, after its SHA-256 was checked (None: no check).
+    """Move the downloaded file that matches `pattern` into the store, after its SHA-256 was checked (None: no check).
 
     Raises:
         UserError: no file, or another SHA-256 (the file is removed).
@@ -43,8 +43,8 @@ def keep(partial: Path, pattern: str, sha: str | None, what: str, store: Path) -
     if sha is not None and found != sha:
         path.unlink()
         raise UserError(
-            f"{what} has SHA-256 {found}, but {sha} is pinned: the file was removed; the package source serves something "
-            f"else than this release was tested with, check it and run the command again"
+            f"{what} has SHA-256 {found}, but {sha} is pinned: the file was removed; the package source serves "
+            f"something else than this release was tested with, check it and run the command again"
         )
     store.mkdir(parents=True, exist_ok=True)
     return path.replace(store / path.name)

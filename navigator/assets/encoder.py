@@ -1,9 +1,9 @@
 """EfficientNet-lite0 and all-MiniLM-L6-v2 as ONE open_clip model, so that the embedded encoder loads like any other.
 
-The joint space has 768 dimensions: a picture fills the first 384 (a fixed random orthonormal projection of the 1280 pooled
-features), a text fills the last 384 (unchanged). The towers were never trained together, so nothing else would be honest:
-a text query meets the text part of an item, a picture query its picture part, and the weighted sum of the two unit vectors
-is their concatenation. Why a random projection: see docs of `picture_projection`.
+The joint space has 768 dimensions: a picture fills the first 384 (a fixed random orthonormal projection of the 1280
+pooled features), a text the last 384 (unchanged). The towers were never trained together, so nothing else would be
+honest: a text query meets the text part of an item, a picture query its picture part, and the weighted sum of the two
+unit vectors is their concatenation. Why a random projection: see `picture_projection`.
 """
 
 import json
@@ -77,7 +77,7 @@ def convert_encoder(picture_wheel: Path, text_wheel: Path, out: Path) -> Path:
     return out
 
 
-def load_picture_tower(trunk: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+def load_picture_tower(trunk: Any, weights: dict[str, torch.Tensor]) -> None:
     """Copy a checkpoint whose tensors come in timm's order under other names; the classifier is left out.
 
     Raises:
@@ -87,7 +87,9 @@ def load_picture_tower(trunk: torch.nn.Module, weights: dict[str, torch.Tensor])
     tensors = [tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")]
     body, classifier = tensors[:-2], tensors[-2:]
     if len(body) != len(names) or classifier[0].ndim != 2:
-        raise ValueError(f"the picture checkpoint has {len(tensors)} tensors, the tower {len(names)} and a classifier's 2")
+        raise ValueError(
+            f"the picture checkpoint has {len(tensors)} tensors, the tower {len(names)} and a classifier's 2"
+        )
     own = trunk.state_dict()
     for name, tensor in zip(names, body, strict=True):
         if own[name].shape != tensor.shape:
@@ -95,7 +97,7 @@ def load_picture_tower(trunk: torch.nn.Module, weights: dict[str, torch.Tensor])
     trunk.load_state_dict(dict(zip(names, body, strict=True)), strict=False)
 
 
-def load_text_tower(transformer: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+def load_text_tower(transformer: Any, weights: dict[str, torch.Tensor]) -> None:
     """Copy a BERT checkpoint; its pooler and its constant position ids have no place in the tower."""
     wanted = {k: v for k, v in weights.items() if not k.startswith("pooler.") and k != "embeddings.position_ids"}
     transformer.load_state_dict(wanted, strict=True)
@@ -105,16 +107,16 @@ def picture_projection(rows: int, columns: int, seed: int) -> torch.Tensor:
     """(rows, columns) with orthonormal rows: keeps inner products up to the loss of dimensions (Johnson-Lindenstrauss).
 
     Chosen on openclipart, one item held out of each of 350 uploader x keyword boards, query = mean of the rest, NDCG@10
-    with title and picture at equal weight, mean of 3 draws: identity .588 (1,664 dimensions), random 384 .584, random 256
-    .574, the 384 main directions of the classifier's weight matrix .569, its logits .559; with the expected feature under
-    the last BatchNorm subtracted, random 384 .579 and identity .578. Pictures alone: identity .353, random 384 .336.
+    with title and picture at equal weight, mean of 3 draws: identity .588 (1,664 dimensions), random 384 .584, random
+    256 .574, the 384 main directions of the classifier's weight matrix .569, its logits .559; with the expected feature
+    under the last BatchNorm subtracted, random 384 .579, identity .578. Pictures alone: identity .353, random 384 .336.
     """
     gaussian = np.random.default_rng(seed).standard_normal((columns, rows))
     q, r = np.linalg.qr(gaussian)
     return torch.from_numpy((q * np.sign(np.diag(r))).T.astype(np.float32)).contiguous()
 
 
-def set_projections(model: torch.nn.Module) -> None:
+def set_projections(model: Any) -> None:
     """Pictures into the first PICTURE_DIM dimensions, texts unchanged into the last TEXT_DIM."""
     picture, text = model.visual.head.proj.weight, model.text.proj.weight  # (768, 1280), (768, 384)
     with torch.no_grad():
@@ -122,7 +124,7 @@ def set_projections(model: torch.nn.Module) -> None:
         text.zero_()[PICTURE_DIM:] = torch.eye(TEXT_DIM)
 
 
-def _random_model(folder: Path) -> torch.nn.Module:
+def _random_model(folder: Path) -> Any:
     model_cfg = json.loads(json.dumps(CONFIG["model_cfg"]))
     model_cfg["text_cfg"]["hf_model_name"] = str(folder)
     return open_clip.model.CustomTextCLIP(**model_cfg).eval()

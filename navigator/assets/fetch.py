@@ -29,7 +29,12 @@ def fetch_wheel(requirement: str) -> Path:
         return found
     with partial_folder(store, prefix) as partial:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(partial), requirement]
-        run(command, partial, f"pip could not download {requirement}", "check the network or the package index pip is set to")
+        run(
+            command,
+            partial,
+            f"pip could not download {requirement}",
+            "check the network or the package index pip is set to",
+        )
         return keep(partial, f"{prefix}-*.whl", sha, requirement, store)
 
 

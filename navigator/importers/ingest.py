@@ -9,9 +9,10 @@ catalogue only the ids of items and boards are held.
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,10 +23,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from navigator.contracts import UserError, is_current, publish, read_manifest
-from navigator.contracts.catalog import BOARDS, ITEMS, REJECTS
+from navigator.contracts.catalog import BOARDS, REJECTS
 from navigator.contracts.manifest import digest
-from navigator.importers import links
-from navigator.importers.pictures import PictureError, picture_bytes, shrink
+from navigator.importers import links, rows
 
 Row = dict[str, Any]
 REASONS = (
@@ -169,28 +169,48 @@ def tree_digest(folder: Path, suffixes: tuple[str, ...] = ()) -> str:
 
 def _write_items(path: Path, source: Source, limits: Limits, rejects: Rejects) -> dict[str, int]:
     """Write items.parquet; returns item_id -> row."""
-    schema = ITEMS
-    for name in source.extra:
-        schema = schema.append(pa.field(name, pa.string()))
-    schema = schema.with_metadata(_features(source.extra))
+    schema = rows.item_schema(source.extra)
     ids: dict[str, int] = {}
     ready: list[Row] = []
-    rows = tqdm(enumerate(source.items), total=source.items_total, desc="items", unit="item")
+    stream = tqdm(enumerate(source.items), total=source.items_total, desc="items", unit="item")
+    take = partial(rows.take_item, extra=source.extra, max_side=limits.max_side, max_pixels=limits.max_pixels)
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool, pq.ParquetWriter(path, schema, compression="zstd") as out:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is ours to check
-        for chunk in _chunks(rows, ROW_GROUP):
-            checked = [(number, raw, _check_item(raw, source.extra)) for number, raw in chunk]
-            taken = pool.map(lambda entry: _take_picture(entry[1].get("image"), entry[2], limits), checked)
-            for (number, raw, item), (item, reason) in zip(checked, taken, strict=True):
-                reason = "duplicate id" if item and item["item_id"] in ids else reason
-                if item is None or reason:
-                    rejects.add("items", number, raw.get("item_id"), reason or "wrong type")
+        while chunk := list(itertools.islice(stream, ROW_GROUP)):
+            for (number, raw), taken in zip(chunk, pool.map(take, [raw for _, raw in chunk]), strict=True):
+                reason = taken if isinstance(taken, str) else _item_reason(taken, ids, limits)
+                if reason or isinstance(taken, str):
+                    rejects.add("items", number, raw.get("item_id"), reason)
                     continue
-                ids[item["item_id"]] = len(ids)
-                ready.append(item)
+                ids[taken["item_id"]] = len(ids)
+                ready.append(taken)
             while len(ready) >= ROW_GROUP:
                 out.write_table(pa.Table.from_pylist(ready[:ROW_GROUP], schema))
                 ready = ready[ROW_GROUP:]
         if ready:
             out.write_table(pa.Table.from_pylist(ready, schema))
+    return ids
+
+
+def _item_reason(item: Row, ids: dict[str, int], limits: Limits) -> str:
+    if item["item_id"] in ids:
+        return "duplicate id"
+    return "no picture" if limits.need_pictures and item["image"] is None else ""
+
+
+def _write_boards(path: Path, boards: Iterable[Row], rejects: Rejects) -> set[str]:
+    """Write boards.parquet; returns the board ids."""
+    ids: set[str] = set()
+    stream = enumerate(boards)
+    with pq.ParquetWriter(path, BOARDS, compression="zstd") as out:
+        while chunk := list(itertools.islice(stream, 4096)):
+            ready = []
+            for number, raw in chunk:
+                taken = rows.take_board(raw)
+                if isinstance(taken, str) or taken["board_id"] in ids:
+                    rejects.add("boards", number, raw.get("board_id"), taken if isinstance(taken, str) else "duplicate id")
+                    continue
+                ids.add(taken["board_id"])
+                ready.append(taken)
+            out.write_table(pa.Table.from_pylist(ready, BOARDS))
     return ids

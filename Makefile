@@ -1,0 +1,41 @@
+# Two commands matter: `make demo` and `make test`. Each sets up everything it needs.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+SMOKE ?=
+
+.PHONY: help setup assets demo test check fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/.ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "error: Python 3.11 or newer is needed; set PYTHON=python3.x" >&2; exit 2)
+	@$(PYTHON) -m venv $(VENV) || (echo "error: no venv module; on Debian or Ubuntu: apt install python3-venv" >&2; exit 2)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt torch torchvision
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready ## make the virtual environment (.venv) with pinned packages
+
+assets: setup ## fetch and convert the embedded weights and the clip art (once, then offline)
+	$(RUN)/navigator fetch all
+
+demo: setup ## run the main job on the embedded default (SMOKE=1: a tenth of it)
+	$(RUN)/navigator demo $(if $(SMOKE),--smoke)
+
+test: assets ## run the tests
+	$(RUN)/python -m pytest -q
+
+check: setup ## lint, types, layering
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/pyright
+	$(RUN)/lint-imports
+
+fmt: setup ## format the code
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+clean: ## remove the environment, runs and caches (the fetched assets stay in .cache)
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .import_linter_cache

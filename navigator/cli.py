@@ -1,0 +1,36 @@
+"""``navigator``: from a catalogue to recommendations, one command a step."""
+
+import sys
+
+from graph.commands import build_graph, refine
+from navigator import catalog_commands, encode_commands, model_commands
+from navigator.cli_tools import Tree, run_commands
+from navigator.demo import demo
+
+COMMANDS: Tree = {
+    "fetch": encode_commands.fetch,
+    "import": {
+        "openclipart": catalog_commands.import_openclipart,
+        "movielens": catalog_commands.import_movielens,
+        "table": catalog_commands.import_table,
+        "hf": catalog_commands.import_hf,
+    },
+    "show": catalog_commands.show,
+    "embed": encode_commands.embed,
+    "graph": build_graph,
+    "refine": refine,
+    "swap": model_commands.swap,
+    "index": model_commands.index,
+    "search": model_commands.search,
+    "recommend": model_commands.recommend,
+    "demo": demo,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Console script; returns the exit code."""
+    return run_commands("navigator", COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Commands around the model: swap, index, search, recommend."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from navigator.contracts import Catalog, ItemVectors, UserError, is_current, publish
+
+
+def swap(
+    out: Path, backbone: str = "embedded", encoder: str | None = None, vectors: Path | None = None,
+    tokens_per_item: int = 1, native: str | None = None, seed: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """Swap a Qwen-VL's vision tower for an item tower that reads precomputed vectors.
+
+    Args:
+        out: where the swapped model goes, an ordinary Hugging Face folder.
+        backbone: folder or hub id of a stock Qwen2.5-VL or Qwen3-VL; "embedded" is the default one (navigator fetch weights).
+        encoder: the encoder whose vectors the model will read: a folder, an open_clip name, a hub id or "embedded".
+        vectors: instead of --encoder: the store of item vectors the model will read (content or refined).
+        tokens_per_item: language-model tokens an item becomes, 1 to 64.
+        native: build the comparison instead: this encoder's picture tower runs at request time, one token a grid cell.
+        seed: of the new tower's weights.
+    """
+    if (encoder is None) == (vectors is None):
+        raise UserError("give exactly one of --encoder NAME and --vectors FOLDER: whose vectors will the model read?")
+    from navigator.encode_commands import resolve_backbone, resolve_encoder
+
+    if vectors is not None:
+        store = ItemVectors.open(vectors)
+        dim, fingerprint = store.dim, store.encoder
+    else:
+        from encoders.load import load_encoder
+
+        loaded = load_encoder(resolve_encoder(str(encoder)))
+        dim, fingerprint = loaded.dim, loaded.fingerprint
+    source = resolve_backbone(backbone)
+    config = {
+        "stage": "swap", "backbone": backbone, "encoder": fingerprint, "dim": dim, "tokens_per_item": tokens_per_item,
+        "native": native, "seed": seed,
+    }  # fmt: skip
+    if is_current(out, "model", config, {}):
+        return {"out": str(out), "unchanged": True}
+    from navigator import swap as swapping
+
+    trunk, patch = None, None
+    if native is not None:
+        from navigator.native import runtime_tower
+
+        trunk, patch = runtime_tower(resolve_encoder(native))
+    with publish(out, "model", config, {}, seed) as work:
+        model, processor = swapping.swap(source, dim, fingerprint, tokens_per_item, seed=seed, patch=patch)
+        if trunk is not None:
+            model.model.visual.trunk.load_state_dict(trunk)
+        model.save_pretrained(work.path)
+        processor.save_pretrained(work.path)
+        millions = sum(p.numel() for p in model.model.visual.parameters()) / 1e6
+        work.metrics = {"tower_parameters_m": round(millions, 2), "tokens_per_item": processor.tokens_per_item}
+    return {"out": str(out), "unchanged": False, "backbone": backbone, "dim": dim, **work.metrics}
+
+
+def index(vectors: Path, out: Path, kind: Literal["flat", "ivf", "hnsw"] = "flat") -> dict[str, Any]:
+    """Build the FAISS index of a vector store.
+
+    Args:
+        vectors: store of item vectors.
+        out: where the index goes.
+        kind: flat is exact; ivf and hnsw are approximate and faster on large catalogues.
+    """
+    from navigator.index import write_index
+
+    return write_index(vectors, out, kind)
+
+
+def search(
+    index: Path, text: str | None = None, image: Path | None = None, item: str | None = None, encoder: str = "embedded",
+    catalog: Path | None = None, k: int = 10, sheet: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Find items by words, by a picture, or by an item of the catalogue.
+
+    Args:
+        index: index folder (navigator index).
+        text: words to search for.
+        image: a picture file to search with.
+        item: an item id: finds its neighbours, itself excluded.
+        encoder: what encodes words and pictures; must be the one that made the indexed vectors.
+        catalog: where titles and pictures come from.
+        k: how many results.
+        sheet: write a contact sheet (query row, result row) to this PNG; needs --catalog.
+    """
+    from navigator.index import ItemIndex
+
+    if sum(given is not None for given in (text, image, item)) != 1:
+        raise UserError('give exactly one of "TEXT", --image FILE and --item ID')
+    opened = ItemIndex.open(index)
+    if item is not None:
+        found = opened.search(opened.vector(item)[None], k, [{item}])[0]
+        shown, title = [item], f"neighbours of {item}"
+    else:
+        query = _encode_query(text, image, encoder, opened.manifest.config["content_encoder"])
+        found = opened.search(opened.content_query(query), k)[0]
+        shown, title = [], text or str(image)
+    return _answer(found, catalog, sheet, title, shown, image)
+
+
+def recommend(
+    model: Path, vectors: Path, index: Path, catalog: Path, board: str | None = None, user: str | None = None,
+    items: list[str] | None = None, k: int = 10, sheet: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Recommend items for a board, a user or a list of items; what they have already is left out.
+
+    Args:
+        model: a swapped, trained model folder.
+        vectors: the item vectors it reads.
+        index: an index of those vectors.
+        catalog: the catalogue.
+        board: complete this board.
+        user: go on from this user's saves.
+        items: start from these item ids.
+        k: how many.
+        sheet: write a contact sheet (query row, result row) to this PNG.
+    """
+    from navigator.index import ItemIndex
+    from navigator.recommend import Recommender
+
+    opened = Catalog.open(catalog)
+    title, history = _history(opened, board, user, items)
+    recommender = Recommender.open(model, vectors)
+    found_index = ItemIndex.open(index, recommender.vectors.encoder)
+    query = recommender.query_vectors([recommender.vectors.rows_of(history).tolist()])
+    found = found_index.search(query, k, [set(history)])[0]
+    return _answer(found, catalog, sheet, title, history[-recommender.max_history :], None)
+
+
+def _history(catalog: Catalog, board: str | None, user: str | None, items: list[str] | None) -> tuple[str, list[str]]:
+    """A title and the item ids, oldest first."""
+    import pyarrow.compute as pc
+
+    if sum(given is not None for given in (board, user, items)) != 1:
+        raise UserError("give exactly one of --board ID, --user ID and --items a,b,c")
+    if items is not None:
+        unknown = [i for i in items if i not in catalog.item_index]
+        if unknown:
+            raise UserError(f"item {unknown[0]!r} is not in catalog {catalog.path} ({len(catalog.item_ids):,} items); check the id")
+        return f"like {len(items)} items", items
+    table, key, value = ("board_items", "board_id", board) if board is not None else ("interactions", "user_id", user)
+    rows = catalog.table(table)
+    rows = rows.filter(pc.equal(rows[key], value))
+    if not rows.num_rows:
+        known = sorted(set(catalog.table(table, [key])[key].to_pylist()))
+        some = f"; some that it has: {', '.join(known[:5])}" if known else "; it has none"
+        raise UserError(f"{key.removesuffix('_id')} {value!r} is not in catalog {catalog.path}{some}")
+    time = "saved_at" if board is not None else "at"
+    rows = rows.sort_by([(time, "ascending")]) if rows[time].null_count == 0 else rows
+    return f"{key.removesuffix('_id')} {value}", list(dict.fromkeys(rows["item_id"].to_pylist()))
+
+
+def _encode_query(text: str | None, image: Path | None, encoder: str, needed: str) -> Any:
+    from encoders.load import load_encoder
+    from navigator.encode_commands import resolve_encoder
+
+    loaded = load_encoder(resolve_encoder(encoder))
+    if loaded.fingerprint != needed:
+        raise UserError(f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder")
+    if text is not None:
+        return loaded.encode_texts([text])
+    if image is None or not image.is_file():
+        raise UserError(f"picture {image} does not exist; give a PNG, JPEG or WebP file")
+    return loaded.encode_pictures([image.read_bytes()])
+
+
+def _answer(
+    found: list[tuple[str, float]], catalog: Path | None, sheet: Path | None, title: str, shown: list[str], image: Path | None
+) -> dict[str, Any]:
+    """Results with titles, as a dict and as text; draws the contact sheet when asked."""
+    titles: dict[str, str] = {}
+    if catalog is not None:
+        items = Catalog.open(catalog).table("items", ["item_id", "title"])
+        titles = dict(zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True))
+    results = [{"item": i, "score": round(score, 4), "title": titles.get(i, "")} for i, score in found]
+    lines = [f"{n:3}  {r['score']:.4f}  {r['item']}  {r['title']}" for n, r in enumerate(results, 1)]
+    answer: dict[str, Any] = {"query": title, "results": results}
+    if sheet is not None:
+        if catalog is None:
+            raise UserError("--sheet needs --catalog, where the pictures are")
+        from navigator.sheet import SheetRow, contact_sheet
+
+        ids = [r["item"] for r in results]
+        pictures = Catalog.open(catalog).images(shown + ids)
+        asked = [pictures.get(i) for i in shown] if image is None else [image.read_bytes()]
+        captions = [titles.get(i, i) for i in shown] if image is None else [image.name]
+        rows = [SheetRow(title, asked, captions), SheetRow("results", [pictures.get(i) for i in ids], [titles.get(i, i) for i in ids])]
+        contact_sheet(rows if asked else rows[1:], sheet)
+        answer["sheet"] = str(sheet)
+        lines.append(f"contact sheet: {sheet}")
+    return answer | {"text": "\n".join([title, *lines])}

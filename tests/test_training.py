@@ -1,0 +1,183 @@
+"""Training on a tiny model: exact resume, processes, what learns and what does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from navigator.contracts import ItemVectors, UserError
+from navigator.contracts.signals import TasteSequence
+from navigator.recommend import Recommender
+from navigator.swap import swap
+from train.loop import LoopConfig, make_accelerator, training_loop
+from train.objective import Objective, ObjectiveConfig
+from train.parts import split_parts
+from train.stage import ndcg
+from train.tasks import check_tasks, draw
+from train.world import World
+
+DIM, ITEMS = 6, 30
+TASKS = {"board-completion": 0.4, "next-item": 0.2, "ranking": 0.2, "describe": 0.1, "text-query": 0.1}
+LOOP = LoopConfig(steps=6, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=0, seed=3)
+
+
+def make_world(backbone: Path) -> World:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(ITEMS, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    model, processor = swap(str(backbone), DIM, "enc")
+    store = ItemVectors([f"i{n}" for n in range(ITEMS)], vectors, "enc", True)
+    boards = [TasteSequence("board-completion", f"b{n}", "", tuple(range(3 * n, 3 * n + 5)), test=(29,)) for n in range(6)]
+    users = [TasteSequence("next-item", f"u{n}", "", tuple(int(i) for i in rng.permutation(25)[:6]), (28,)) for n in range(4)]
+    hard = rng.integers(0, ITEMS, size=(ITEMS, 5))
+    return World(Recommender(model, processor, store), ["red flag", "blue cat of", ""] * 10, boards + users, hard)
+
+
+@pytest.fixture(scope="module")
+def stock(make_backbone, tmp_path_factory) -> Path:
+    return make_backbone(tmp_path_factory.mktemp("train") / "stock", "qwen2_5_vl")
+
+
+def train(stock: Path, work: Path, loop: LoopConfig = LOOP, stop_at: int | None = None, language: str = "lora", **config):
+    """Train a fresh world in `work`; `stop_at` interrupts before that step."""
+    world = make_world(stock)
+    accelerator = make_accelerator(loop)
+    torch.manual_seed(11)
+    parts, _ = split_parts(world.recommender.model, language, 2)
+    module = Objective(world, ObjectiveConfig(TASKS, candidates=4, **config))
+    weights = check_tasks(TASKS, world)
+
+    def batch(step: int):
+        if step == stop_at:
+            raise KeyboardInterrupt
+        return module.draw(weights, loop.batch_size, loop.seed, step)
+
+    result = training_loop(accelerator, module, parts, batch, loop, work)
+    return world, parts, result
+
+
+def weights_of(parts) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for part in parts.values() for name, p in part.items()}
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(stock, tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "broken").mkdir()
+    _, parts, whole = train(stock, tmp_path / "whole")
+    for stop in (3, 5):  # killed twice: once off a checkpoint, once after a resume
+        with pytest.raises(KeyboardInterrupt):
+            train(stock, tmp_path / "broken", stop_at=stop)
+    _, resumed_parts, resumed = train(stock, tmp_path / "broken")
+    assert (whole["steps"], whole["last_loss"], whole["first_loss"]) == (6, resumed["last_loss"], resumed["first_loss"])
+    for name, value in weights_of(parts).items():
+        assert torch.equal(value, weights_of(resumed_parts)[name]), name
+    logs = [[json.loads(x) for x in (tmp_path / d / "metrics.jsonl").read_text().splitlines()] for d in ("whole", "broken")]
+    assert [(r["step"], r["task"], r["loss"]) for r in logs[0]] == [(r["step"], r["task"], r["loss"]) for r in logs[1]]
+
+
+def test_accumulation_changes_nothing_but_memory(stock, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    config = {"steps": 3, "batch_size": 4, "warmup": 1, "precision": "no", "eval_every": 0}
+    _, one, _ = train(stock, tmp_path / "a", LoopConfig(**config))
+    _, two, _ = train(stock, tmp_path / "b", LoopConfig(**config, accumulate=2))
+    for name, value in weights_of(one).items():
+        torch.testing.assert_close(value, weights_of(two)[name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize(("language", "learns"), [("frozen", False), ("lora", True), ("full", True)])
+def test_exactly_the_declared_parts_learn(stock, tmp_path, language, learns):
+    before = make_world(stock).recommender.model.state_dict()
+    world, parts, _ = train(stock, tmp_path, LoopConfig(steps=5, batch_size=4, precision="no", eval_every=0, seed=1), language=language)
+    moved = {name for name, value in world.recommender.model.state_dict().items() if name in before and not torch.equal(value, before[name])}
+    lora = {name for name in parts["language"] if ".lora_B." in name and parts["language"][name].abs().sum() > 0}
+    assert {"model.visual.input.weight", "retrieval_head.weight", "ranking_head.weight"} <= moved
+    in_language = {name for name in moved if "language_model" in name or "lm_head" in name}
+    assert bool(lora) == (language == "lora")
+    assert bool(in_language) == (language == "full")
+    assert learns == bool(lora or in_language)
+
+
+def test_sampled_softmax_trains_too(stock, tmp_path):
+    _, _, result = train(stock, tmp_path, full_softmax_below=0, negatives=8)
+    assert np.isfinite(result["last_loss"])
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_weights(stock, tmp_path):
+    world = make_world(stock)
+    loop = LoopConfig(steps=40, batch_size=8, warmup=2, precision="no", eval_every=10, seed=2)
+    parts, _ = split_parts(world.recommender.model, "full")
+    module = Objective(world, ObjectiveConfig({"board-completion": 1.0}))
+    queries = world.valid_queries()
+    result = training_loop(
+        make_accelerator(loop), module, parts, lambda step: module.draw({"board-completion": 1.0}, 8, 2, step), loop, tmp_path,
+        lambda: ndcg(world, queries),
+    )  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert result["valid_best"]["ndcg@10"] == max(row["valid"]["ndcg@10"] for row in rows if "valid" in row)
+    assert ndcg(world, queries)["ndcg@10"] == pytest.approx(result["valid_best"]["ndcg@10"])
+
+
+def test_examples_never_show_what_is_held_out_or_asked(stock):
+    world = make_world(stock)
+    for task in ("board-completion", "next-item", "ranking"):
+        for step in range(20):
+            for example in draw(world, task, 8, 0, step, 4, 5):
+                shown = {*example.history, *example.candidates}
+                assert example.target not in example.history
+                assert not {28, 29} & ({example.target} | set(example.history))
+                assert len(example.history) <= 4
+                assert not set(example.positives) & set(example.candidates[1:])
+                assert len(set(example.candidates)) == len(example.candidates) and shown
+    assert draw(world, "ranking", 8, 0, 5, 4, 5) == draw(world, "ranking", 8, 0, 5, 4, 5)
+
+
+def test_bad_mixtures_are_refused(stock):
+    world = make_world(stock)
+    with pytest.raises(UserError, match="unknown task 'dance'.*allowed are board-completion"):
+        check_tasks({"dance": 1.0}, world)
+    world.sequences = []
+    with pytest.raises(UserError, match="the split is empty"):
+        check_tasks({"board-completion": 1.0}, world)
+
+
+SCRIPT = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+import importlib.util
+spec = importlib.util.spec_from_file_location("t", {tests!r} + "/test_training.py")
+t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
+work = Path({work!r}); work.mkdir(exist_ok=True)
+_, parts, result = t.train(Path({stock!r}), work, t.LOOP)
+import os
+if os.environ.get("RANK", "0") == "0":
+    total = {{name: float(p.double().sum()) for name, p in t.weights_of(parts).items()}}
+    print(json.dumps([result["first_loss"], result["last_loss"], total]))
+"""
+
+
+def test_two_gloo_processes_equal_one(stock, tmp_path):
+    """The same global batch on one process and, half each, on two: the same losses and weights."""
+    tests = Path(__file__).parent
+    answers = []
+    for processes in (1, 2):
+        script = tmp_path / f"run{processes}.py"
+        script.write_text(SCRIPT.format(root=str(tests.parent), tests=str(tests), work=str(tmp_path / f"w{processes}"), stock=str(stock)))
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
+        command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1", "--main_process_port", "29611"]
+        done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-3000:]
+        answers.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    (first, last, one), (first2, last2, two) = answers
+    assert (first2, last2) == (pytest.approx(first, abs=1e-5), pytest.approx(last, abs=1e-4))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, abs=5e-3), name

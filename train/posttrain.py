@@ -1,0 +1,42 @@
+"""Stage 2, ``accelerate launch -m train.posttrain``: the model learns taste from who saved what with what.
+
+A weighted mixture of taste-graph tasks trains tower, heads and, by LoRA, the language model. Queries start at the history's
+mean vector with a correction that starts at zero, and the best validated weights are kept, the starting ones among them.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from train.loop import LoopConfig
+from train.objective import ObjectiveConfig
+from train.stage import main, run_stage
+
+MIXTURE = {"board-completion": 0.6, "next-item": 0.6, "ranking": 0.2, "text-query": 0.1, "describe": 0.1}
+
+
+def posttrain(
+    model: Path, vectors: Path, catalog: Path, graph: Path, out: Path, native: bool = False, language: str = "lora",
+    lora_rank: int = 16, valid_queries: int = 0, objective: ObjectiveConfig = ObjectiveConfig(MIXTURE),  # noqa: B008 - frozen
+    loop: LoopConfig = LoopConfig(),  # noqa: B008 - frozen
+) -> dict[str, Any]:  # fmt: skip
+    """Post-train a swapped model on the taste graph's signals.
+
+    Args:
+        model: an aligned (or freshly swapped) model folder.
+        vectors: the item vectors it was swapped for.
+        catalog: the catalogue.
+        graph: the taste graph of that catalogue (navigator graph).
+        out: where the trained model goes, an ordinary Hugging Face folder.
+        native: the model has a runtime picture tower (the comparison).
+        language: what learns of the language model: frozen, lora or full.
+        lora_rank: rank of the LoRA matrices.
+        valid_queries: validate on a seeded choice of that many queries, 0 is all.
+        objective: the task mixture and what each task shows; --objective.tasks, --objective.temperature and so on.
+        loop: steps, batch size, learning rates and the rest.
+    """
+    return run_stage("posttrain", model, vectors, catalog, graph, out, native, objective, language, lora_rank, valid_queries, loop)
+
+
+if __name__ == "__main__":
+    sys.exit(main("train.posttrain", posttrain))
