@@ -17,6 +17,7 @@ import torch
 from open_clip.hf_model import HFTextEncoder
 from open_clip.timm_model import TimmModel
 from open_clip.utils import to_2tuple
+from safetensors import SafetensorError
 
 from encoders.fusion import fuse
 from encoders.pictures import Picture, prepare_picture
@@ -144,7 +145,7 @@ def load_encoder(name: str, device: str | torch.device = "cpu", dtype: torch.dty
         loaded = open_clip.create_model_and_transforms(source, pretrained, pretrained_text=False, **kwargs)
         model: Any = loaded[0]
         tokenizer: Any = open_clip.get_tokenizer(source)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
             f"encoder {name!r} cannot be loaded ({reason}); {_ALLOWED}; hub names need the network"

@@ -81,7 +81,7 @@ def build_graph(
 
 
 def refine(
-    taste_graph: Path, vectors: Path, out: Path, catalog: Path, dim: int = 128, graph_weight: float = 1.0
+    taste_graph: Path, vectors: Path, out: Path, catalog: Path, dim: int = 256, graph_weight: float = 1.0
 ) -> dict[str, Any]:
     """Lay graph factors beside content vectors: items that are saved together come closer; nothing is trained.
 

@@ -61,7 +61,7 @@ def ppmi(counts: sp.csr_array, smoothing: float = 0.75) -> sp.csr_array:
     return sp.csr_array(positive)
 
 
-def co_save_factors(counts: sp.csr_array, dim: int = 128, smoothing: float = 0.75) -> np.ndarray:
+def co_save_factors(counts: sp.csr_array, dim: int = 256, smoothing: float = 0.75) -> np.ndarray:
     """Factors of co-save counts.
 
     Args:
@@ -70,8 +70,9 @@ def co_save_factors(counts: sp.csr_array, dim: int = 128, smoothing: float = 0.7
         smoothing: see `ppmi`.
 
     Returns:
-        (n, dim) float32: left singular vectors of the PPMI matrix times the square root of the singular values, rows of
-        unit L2 norm; items without co-saves are zero rows.
+        (n, dim) float32: eigenvectors of the PPMI matrix times the square root of the eigenvalues, so that inner
+        products approximate PPMI; rows of unit L2 norm; items without co-saves are zero rows. The matrix is
+        symmetric, so this is its SVD without the directions of negative eigenvalues, which set co-saved items apart.
     """
     association = ppmi(counts, smoothing)
     n_items = len(association.indptr) - 1

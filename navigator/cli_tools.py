@@ -25,7 +25,7 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
         line = " ".join(str(message).split())
-        if any(sign in line for sign in ("not expected", "not accepted", "nrecognized arguments")):
+        if any(sign in line for sign in ("not expected", "not accept", "nrecognized arguments")):
             keys = [a.dest for a in self._actions if a.dest not in ("help", "print_config", "print_shtab")]
             line += f"; valid keys: {', '.join(keys)}"
         print(f"error: {line}", file=sys.stderr)

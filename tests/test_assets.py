@@ -24,7 +24,9 @@ class FakeTools:
         self.payload, self.version, self.lists, self.fails = payload, version, lists, False
         self.commands: list[list[str]] = []
 
-    def __call__(self, command: list[str], cwd: Path, **_: object) -> SimpleNamespace:
+    def __call__(self, command: list[str], cwd: Path = Path(), **_: object) -> SimpleNamespace:
+        if command[0] == "git":
+            raise FileNotFoundError("git")  # the manifest asks for the commit and does without
         self.commands.append(command)
         if self.fails:
             return SimpleNamespace(returncode=1, stdout="", stderr="noise\nno route to host\n")
@@ -175,7 +177,9 @@ def test_tensors_are_matched_by_order_and_refused_by_shape():
     values = {f"x{i}": torch.full(shape, i + 1.0) for i, shape in enumerate([(2, 1, 1, 1), (2,), (2,), (2,), (2,)])}
     head = {"fc": torch.zeros(3, 2), "fcb": torch.zeros(3)}
     encoder.load_picture_tower(trunk, values | {"y.num_batches_tracked": torch.tensor(0)} | head)
-    assert np.allclose([float(v.flatten()[0]) for k, v in trunk.state_dict().items() if "num" not in k], [1, 2, 3, 4, 5])
+    assert np.allclose(
+        [float(v.flatten()[0]) for k, v in trunk.state_dict().items() if "num" not in k], [1, 2, 3, 4, 5]
+    )
     with pytest.raises(ValueError, match=r"0.weight has shape \(2, 1, 1, 1\)"):
         encoder.load_picture_tower(trunk, values | {"x0": torch.zeros(2, 1, 3, 3)} | head)
     with pytest.raises(ValueError, match="6 tensors"):

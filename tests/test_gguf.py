@@ -1,4 +1,4 @@
-"""The Qwen2.5-VL layout computes what the GGUF's Llama computes: on a tiny random Llama always, on the real one if cached."""
+"""The Qwen2.5-VL layout computes what the Llama computes: on a tiny random one, and on the real GGUF where it is cached."""
 
 from pathlib import Path
 from typing import Any

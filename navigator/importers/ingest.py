@@ -26,6 +26,7 @@ from navigator.contracts import UserError, is_current, publish, read_manifest
 from navigator.contracts.catalog import BOARDS, REJECTS
 from navigator.contracts.manifest import digest
 from navigator.importers import links, rows
+from navigator.importers.pictures import PILLOW_LIMIT
 
 Row = dict[str, Any]
 REASONS = (
@@ -33,7 +34,6 @@ REASONS = (
     "unknown board", "duplicate save",
 )  # fmt: skip
 ROW_GROUP = 256
-PILLOW_LIMIT = 178_956_970  # above this Pillow itself refuses to open a picture
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Source:
     """Raw rows of the four tables; a reject's row number is the position in its stream, from 0.
 
     Attributes:
-        items: dicts with item_id, title, description, keywords, text (None: title and description joined), image (bytes,
+        items: dicts with item_id, title, description, keywords, text (None: title, description and
+            keywords joined), image (bytes,
             Path, {bytes, path} or None) and the `extra` columns.
         boards: dicts with board_id, title, owner_id; None takes the board ids that occur in board_items.
         board_items: Arrow batches with board_id, item_id and perhaps saved_at.
@@ -172,9 +173,11 @@ def _write_items(path: Path, source: Source, limits: Limits, rejects: Rejects) -
     schema = rows.item_schema(source.extra)
     ids: dict[str, int] = {}
     ready: list[Row] = []
-    stream = tqdm(enumerate(source.items), total=source.items_total, desc="items", unit="item")
+    stream = enumerate(source.items)
+    progress = tqdm(total=source.items_total, desc="items", unit="item")
     take = partial(rows.take_item, extra=source.extra, max_side=limits.max_side, max_pixels=limits.max_pixels)
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, pq.ParquetWriter(path, schema, compression="zstd") as out:
+    writer = pq.ParquetWriter(path, schema, compression="zstd")
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, progress, writer as out:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is ours to check
         while chunk := list(itertools.islice(stream, ROW_GROUP)):
             for (number, raw), taken in zip(chunk, pool.map(take, [raw for _, raw in chunk]), strict=True):
@@ -184,6 +187,7 @@ def _write_items(path: Path, source: Source, limits: Limits, rejects: Rejects) -
                     continue
                 ids[taken["item_id"]] = len(ids)
                 ready.append(taken)
+            progress.update(len(chunk))
             while len(ready) >= ROW_GROUP:
                 out.write_table(pa.Table.from_pylist(ready[:ROW_GROUP], schema))
                 ready = ready[ROW_GROUP:]

@@ -25,7 +25,7 @@ _EMPTY = {
     "board_items": "CREATE TABLE board_items "
     "(row BIGINT, label VARCHAR, bad BOOL, board_id VARCHAR, item_id VARCHAR, saved_at BIGINT)",
     "interactions": "CREATE TABLE interactions "
-    "(row BIGINT, label VARCHAR, bad BOOL, user_id VARCHAR, item_id VARCHAR, action VARCHAR, at BIGINT, value DOUBLE)",
+'(row BIGINT, label VARCHAR, bad BOOL, user_id VARCHAR, item_id VARCHAR, action VARCHAR, "at" BIGINT, value DOUBLE)',
 }
 # A row counts as a repeat when an earlier row that is not itself a reject says the same.
 _BOARD_ITEMS = """
@@ -47,14 +47,14 @@ WITH judged AS (
         WHEN i.id IS NULL THEN 'unknown item' END AS reason
     FROM interactions r LEFT JOIN items i ON i.id = r.item_id
 ), numbered AS (
-    SELECT *, row_number() OVER (PARTITION BY user_id, item_id, action, at, reason IS NULL ORDER BY row) AS nth,
+    SELECT *, row_number() OVER (PARTITION BY user_id, item_id, action, "at", reason IS NULL ORDER BY row) AS nth,
         min(row) OVER (PARTITION BY user_id) AS user_row
     FROM judged
 )
 SELECT *, coalesce(reason, CASE WHEN nth > 1 THEN 'duplicate save' END) AS verdict FROM numbered
 """
 # Users as they first occur; a user's rows by time, equal times by the item's row, untimed ones first and as they came.
-_ORDER = "user_row, at NULLS FIRST, CASE WHEN at IS NULL THEN row END, item_row, row"
+_ORDER = 'user_row, "at" NULLS FIRST, CASE WHEN "at" IS NULL THEN row END, item_row, row'
 
 
 class LinkStore:
@@ -137,8 +137,8 @@ class LinkStore:
                 reject(table, row, label, reason)
 
     def _write(self, query: str, schema: pa.Schema, path: Path) -> int:
-        rows = 0
-        found = self._db.sql(f"SELECT {', '.join(schema.names)} {query}").to_arrow_reader(_BATCH)
+        rows, columns = 0, ", ".join(f'"{name}"' for name in schema.names)
+        found = self._db.sql(f"SELECT {columns} {query}").to_arrow_reader(_BATCH)
         with pq.ParquetWriter(path, schema, compression="zstd") as out:
             for batch in found:
                 out.write_table(pa.Table.from_batches([batch]).cast(schema))

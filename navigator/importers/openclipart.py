@@ -26,6 +26,7 @@ from navigator.assets import cache_dir
 from navigator.contracts import UserError
 from navigator.importers.ingest import Limits, Source, tree_digest, write_catalog
 from navigator.importers.leaks import phrase_and_words, term, without
+from navigator.importers.pictures import pixels
 from navigator.importers.rdf import Work, read_work
 
 MIN_BOARD = 3
@@ -62,7 +63,7 @@ def import_openclipart(
 
     def read() -> Source:
         drawings = _drawings(svg, png, skipped)
-        return _source(_about_a_tenth(drawings) if tenth else drawings)
+        return _source(_about_a_tenth(drawings) if tenth else drawings, max_pixels)
 
     limits = Limits(strict, max_pixels, max_side, need_pictures=True)
     inputs = {"svg": tree_digest(svg), "png": tree_digest(png)}
@@ -119,9 +120,10 @@ def _about_a_tenth(drawings: list[Drawing]) -> list[Drawing]:
     return [drawing for drawing in drawings if drawing.work.uploader in kept]
 
 
-def _source(drawings: list[Drawing]) -> Source:
-    boards = _boards(drawings)
-    keywords = defaultdict(set)
+def _source(drawings: list[Drawing], max_pixels: int) -> Source:
+    # Boards are settled before the first item is written (its text depends on them), so from what will be let in.
+    boards = _boards([d for d in drawings if (d.work.title or d.work.description) and pixels(d.picture) <= max_pixels])
+    keywords: dict[str, set[str]] = defaultdict(set)
     for (_, keyword), items in boards.items():
         for item_id in items:
             keywords[item_id].add(keyword)

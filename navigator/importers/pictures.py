@@ -5,6 +5,7 @@ The pixel limit is read from the header before anything is decoded: a PNG of a f
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ _KEEP = ("PNG", "JPEG", "WEBP")
 _ORIENTATION = 274
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 WEBP_QUALITY = 90
+PILLOW_LIMIT = 178_956_970  # above this many pixels Pillow itself refuses to open a picture
 
 
 class PictureError(Exception):
@@ -39,6 +41,19 @@ def picture_bytes(source: Any) -> bytes | None:
     if source is None or isinstance(source, bytes):
         return source or None
     raise PictureError("wrong type")
+
+
+def pixels(path: Path) -> int:
+    """Width x height by the header; 0 when there is no readable picture. Decodes nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as picture:
+                return picture.width * picture.height
+    except Image.DecompressionBombError:
+        return PILLOW_LIMIT + 1
+    except _DECODE_ERRORS:
+        return 0
 
 
 def shrink(data: bytes, max_side: int, max_pixels: int) -> bytes:

@@ -35,7 +35,7 @@ def take_item(raw: Row, extra: tuple[str, ...], max_side: int, max_pixels: int) 
     if not words["title"] and not words["description"]:
         return "empty text"
     if text is None:
-        text = ". ".join(part for part in (words["title"], words["description"]) if part)
+        text = ". ".join(part for part in (words["title"], words["description"], ", ".join(keywords)) if part)
     try:
         picture = picture_bytes(raw.get("image"))
         image = None if picture is None else {"bytes": shrink(picture, max_side, max_pixels), "path": None}

@@ -1,0 +1,181 @@
+"""Anybody's CSV or Parquet files, with a column mapping from the command line.
+
+Files are read by DuckDB, a batch at a time. Every CSV cell is read as text, so that an id such as 007 stays what it is.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from navigator.contracts import UserError
+from navigator.contracts.manifest import file_digest
+from navigator.importers.ingest import Limits, Source, tree_digest, write_catalog
+
+COLUMNS = {
+    "items": ("item_id", "title", "description", "keywords", "image", "text"),
+    "boards": ("board_id", "title", "owner_id"),
+    "board_items": ("board_id", "item_id", "saved_at"),
+    "interactions": ("user_id", "item_id", "action", "at", "value"),
+}
+_NEEDED = {
+    "items": ("item_id",), "boards": ("board_id",), "board_items": ("board_id", "item_id"),
+    "interactions": ("user_id", "item_id"),
+}  # fmt: skip
+_READERS = {
+    ".csv": "read_csv({}, header = true, all_varchar = true)",
+    ".tsv": "read_csv({}, header = true, all_varchar = true, delim = '\t')",
+    ".parquet": "read_parquet({})",
+}
+
+
+def import_table(
+    out: Path, items: Path, interactions: Path | None = None, boards: Path | None = None, board_items: Path | None = None,
+    columns: dict[str, str] | None = None, image_root: Path | None = None, separator: str = ",", strict: bool = False,
+    max_pixels: int = 50_000_000, max_side: int = 256,
+) -> dict[str, Any]:  # fmt: skip
+    """Import CSV, TSV or Parquet files.
+
+    Args:
+        out: catalogue folder to write.
+        items: file of items: item_id, title, description, keywords, image (bytes or a path), text.
+        interactions: file of user_id, item_id and perhaps action, at (seconds or ISO time), value.
+        boards: file of board_id and perhaps title, owner_id; without it boards are those that board_items names.
+        board_items: file of board_id, item_id and perhaps saved_at (seconds or ISO time).
+        columns: what your columns are called, as in item_id=sku,title=name. It holds for every file that has such a
+            column; interactions.item_id=product holds for one file.
+        image_root: folder that paths in the image column start from; none may lead out of it.
+        separator: between keywords that stand in one text cell.
+        strict: stop at the first reject instead of counting it.
+        max_pixels: largest picture that is decoded, width x height.
+        max_side: side of the square, in pixels, that stored pictures fit.
+    """
+    given = {"items": items, "boards": boards, "board_items": board_items, "interactions": interactions}
+    files = {table: Path(path) for table, path in given.items() if path is not None}
+    selects = _selects(files, columns or {})
+    paths = _holds_paths(selects["items"])
+    if paths and image_root is None:
+        raise UserError(f"the image column of {items} holds paths; say where they start with --image-root FOLDER")
+    inputs = {table: file_digest(path) for table, path in files.items()}
+    if image_root is not None:
+        if not Path(image_root).is_dir():
+            raise UserError(f"image_root {image_root} is not a folder; give the folder that image paths start from")
+        inputs["image_root"] = tree_digest(image_root)
+
+    def read() -> Source:
+        def stream(table: str) -> Iterator[pa.RecordBatch]:
+            return _batches(selects[table]) if table in selects else iter(())
+
+        own_boards = (row for batch in stream("boards") for row in batch.to_pylist()) if "boards" in selects else None
+        rows = (_item(row, image_root, separator) for batch in stream("items") for row in batch.to_pylist())
+        return Source(rows, own_boards, stream("board_items"), stream("interactions"), _count(selects["items"]))
+
+    config = {"importer": "table", "columns": columns or {}, "separator": separator}
+    return write_catalog(out, config, inputs, read, Limits(strict, max_pixels, max_side))
+
+
+def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
+    """table -> the SQL that reads it under the contract's names.
+
+    Raises:
+        UserError: a missing file, an unknown format, an unknown name on either side of the mapping, a column that must be.
+    """
+    _check_keys(mapping)
+    present = {table: _file_columns(path) for table, path in files.items()}
+    for key, name in mapping.items():
+        tables = [key.split(".")[0]] if "." in key else [t for t in files if key in COLUMNS[t]]
+        if not any(name in present.get(table, ()) for table in tables):
+            table = next((t for t in tables if t in files), None)
+            if table is None:
+                raise UserError(f"columns maps {key}={name}, but no file for it is given; give --{key.split('.')[0]} FILE")
+            raise UserError(f"no column {name!r} (for {key}) in {files[table]}; it has {', '.join(present[table])}")
+    selects = {}
+    for table, path in files.items():
+        chosen = {column: _chosen(table, column, mapping, present[table]) for column in COLUMNS[table]}
+        lacking = next((column for column in _NEEDED[table] if chosen[column] is None), None)
+        if lacking:
+            has = ", ".join(present[table])
+            raise UserError(f"{path} has no column for {lacking}; name it with --columns {lacking}=NAME, one of {has}")
+        parts = ", ".join(f"{_quoted(name)} AS {_quoted(column)}" for column, name in chosen.items() if name is not None)
+        selects[table] = f"SELECT {parts} FROM {_scan(path)}"
+    return selects
+
+
+def _check_keys(mapping: dict[str, str]) -> None:
+    plain = list(dict.fromkeys(column for columns in COLUMNS.values() for column in columns))
+    dotted = {f"{table}.{column}" for table, columns in COLUMNS.items() for column in columns}
+    for key in mapping:
+        if key not in plain and key not in dotted:
+            raise UserError(f"columns names {key!r}; the columns to map are {', '.join(plain)}, or TABLE.COLUMN")
+
+
+def _chosen(table: str, column: str, mapping: dict[str, str], present: list[str]) -> str | None:
+    """The file's column for a contract column: its own mapping, the general one if it fits, the contract's name."""
+    wanted = (mapping.get(f"{table}.{column}"), mapping.get(column), column)
+    return next((name for name in wanted if name in present), None)
+
+
+def _scan(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"file {path} does not exist; give a {', '.join(_READERS)} file")
+    name = path.name.lower().removesuffix(".gz")
+    reader = _READERS.get(Path(name).suffix)
+    if reader is None:
+        raise UserError(f"{path} is of an unknown format; give a {', '.join(_READERS)} file")
+    return reader.format("'" + str(path).replace("'", "''") + "'")
+
+
+def _file_columns(path: Path) -> list[str]:
+    return _schema(f"SELECT * FROM {_scan(path)}").names
+
+
+def _schema(select: str) -> pa.Schema:
+    return next(_batches(f"{select} LIMIT 0", empty=True)).schema
+
+
+def _holds_paths(select: str) -> bool:
+    schema = _schema(select)
+    return "image" in schema.names and pa.types.is_string(schema.field("image").type)
+
+
+def _count(select: str) -> int:
+    return next(_batches(f"SELECT count(*) AS n FROM ({select})"))["n"][0].as_py()
+
+
+def _batches(query: str, empty: bool = False) -> Iterator[pa.RecordBatch]:
+    """Arrow batches in file order; with `empty`, one batch without rows, for its schema.
+
+    Raises:
+        UserError: the file cannot be read as what it claims to be.
+    """
+    with duckdb.connect() as db:
+        try:
+            reader = db.sql(query).to_arrow_reader(4096)
+            if empty:
+                yield pa.RecordBatch.from_pylist([], reader.schema)
+            yield from reader
+        except (duckdb.Error, pa.ArrowInvalid) as error:
+            raise UserError(f"cannot read the file: {' '.join(str(error).split())[:300]}") from error
+
+
+def _item(row: dict[str, Any], image_root: Path | None, separator: str) -> dict[str, Any]:
+    keywords = row.get("keywords")
+    if isinstance(keywords, str):
+        keywords = [part for part in (piece.strip() for piece in keywords.split(separator)) if part]
+    return {**row, "keywords": keywords, "image": _image(row.get("image"), image_root)}
+
+
+def _image(value: Any, image_root: Path | None) -> Any:
+    """Bytes as they are, a path below `image_root`. A path that leads out of it stays text: "wrong type" to the writer."""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if not isinstance(value, str) or not value or image_root is None:
+        return value or None
+    path = (image_root / value).resolve()
+    return path if path.is_relative_to(Path(image_root).resolve()) else value
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
