@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.intervals import paired, quality
-from navigator.metrics import DEPTH, per_query
 from bench.systems.base import System
 from navigator.contracts.report import METRICS, ColdQuality, Quality, RequestRecord
 from navigator.contracts.signals import Query
+from navigator.metrics import DEPTH, per_query
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from bench.evaluate import Evaluated, Measured, cold_quality, paired_to
 from bench.inputs import World, queries_digest
 from bench.intervals import RESAMPLES, quality
 from bench.latency import CANDIDATES, HISTORY, WARM_UP, latency, throughput_rps
-from navigator.metrics import DEPTH
 from bench.systems.base import System
 from bench.systems.content import Content
 from bench.systems.ease import LAMBDA
 from bench.systems.navigator_models import NavigatorSystem
 from navigator.contracts.manifest import commit, versions
 from navigator.contracts.report import BenchReport, Split, SystemReport
+from navigator.metrics import DEPTH
 
 RIVAL = "content"
 

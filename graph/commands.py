@@ -81,12 +81,12 @@ def build_graph(
 
 
 def refine(
-    taste_graph: Path, vectors: Path, out: Path, catalog: Path, dim: int = 256, graph_weight: float = 1.0
+    graph: Path, vectors: Path, out: Path, catalog: Path, dim: int = 256, graph_weight: float = 1.0
 ) -> dict[str, Any]:
     """Lay graph factors beside content vectors: items that are saved together come closer; nothing is trained.
 
     Args:
-        taste_graph: taste graph folder; only its training saves are read.
+        graph: taste graph folder; only its training saves are read.
         vectors: content vectors of the same catalogue.
         out: folder of the refined vectors.
         catalog: catalogue folder.
@@ -105,7 +105,7 @@ def refine(
     if dim < 1 or graph_weight < 0:
         raise UserError(f"dim {dim}, graph_weight {graph_weight}: allowed are dim >= 1 and graph_weight >= 0")
     opened = Catalog.open(catalog)
-    source = TasteGraph.open(taste_graph, opened)
+    source = TasteGraph.open(graph, opened)
     content = ItemVectors.open(vectors)
     recipe = {"dim": dim, "graph_weight": graph_weight}
     config = {

@@ -86,10 +86,10 @@ def _value(parameter: inspect.Parameter | None, word: str) -> str:
 def run_function(prog: str, function: Callable[..., dict[str, Any]], argv: list[str]) -> int:
     """Parse `argv` for `function`, call it, print its answer; returns the exit code."""
     try:
-        arguments = command_parser(prog, function).parse_args(plain_words(function, argv))
-        as_json = arguments.pop("json")
-        arguments.pop("config", None)
-        answer = function(**arguments.as_dict())
+        parser = command_parser(prog, function)
+        parsed = parser.parse_args(plain_words(function, argv))
+        built = parser.instantiate(parsed)  # option groups become their dataclasses
+        answer = function(**{name: built[name] for name in inspect.signature(function).parameters})
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -98,7 +98,7 @@ def run_function(prog: str, function: Callable[..., dict[str, Any]], argv: list[
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
-    print(json.dumps(answer, default=str) if as_json else _as_text(answer))
+    print(json.dumps(answer, default=str) if parsed.json else _as_text(answer))
     return 0
 
 

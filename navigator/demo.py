@@ -97,7 +97,9 @@ def _last_stages(home: Path, smoke: bool) -> list[Stage]:
     presets = Path("configs/smoke" if smoke else "configs/demo")
     names = ("catalog", "vectors", "refined", "graph", "model", "native", "index")
     catalog, vectors, refined, taste, model, native, index = (str(home / name) for name in names)
-    spent = sum(read_manifest(home / name, "model", "navigator demo").metrics["train_seconds"] for name in ("aligned", "model"))
+    spent = sum(
+        read_manifest(home / name, "model", "navigator demo").metrics["train_seconds"] for name in ("aligned", "model")
+    )
     board = _sample_board(home / "graph")
     sheet = home / "recommendation.png"
     made = [home / name for name in ("catalog", "vectors", "refined", "graph", "model", "native")]
@@ -129,7 +131,17 @@ def _bench(home: Path, presets: Path, words: list[str], inputs: list[Path]) -> S
 def _train(home: Path, name: str, presets: Path, source: str, out: str, extra: list[str] | None = None) -> Stage:
     preset = presets / f"{name}.yaml"
     module = "train.align" if name == "align" else "train.posttrain"
-    launch = ["accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch = [
+        "accelerate.commands.launch",
+        "--num_processes",
+        "1",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
     launch += ["--num_cpu_threads_per_process", str(os.cpu_count() or 1)]
     words = ["-m", module, "--config", str(preset), "--model", str(home / source), "--vectors", str(home / "refined")]
     words += ["--catalog", str(home / "catalog"), "--out", str(home / out), *(extra or [])]
@@ -161,15 +173,23 @@ def run_stage(stage: Stage, home: Path) -> bool:
         return False
     print(f"[{stage.name}] {stage.shown}", file=sys.stderr, flush=True)
     started = time.perf_counter()
-    environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "TOKENIZERS_PARALLELISM": "false"}
-    result = subprocess.run([sys.executable, "-m", *stage.command], stdout=subprocess.PIPE, text=True, env=environment)
+    environment = {  # threads that wait should not burn the cores that others need
+        "OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
+    }  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-m", *stage.command], stdout=subprocess.PIPE, text=True, env=os.environ | environment
+    )
     if result.returncode:
-        raise UserError(f"stage {stage.name} failed with exit code {result.returncode}; see above, mend it and run the demo again")
+        raise UserError(
+            f"stage {stage.name} failed with exit code {result.returncode}; see above, mend it and run the demo again"
+        )
     for line in result.stdout.splitlines()[:30]:
         print(f"    {line}", file=sys.stderr)
     print(f"[{stage.name}] {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
     key = digest([stage.command, [_state(path) for path in stage.inputs]])
-    write_text(record, json.dumps({"key": key, "out": _state(stage.out), "command": stage.shown, "answer": result.stdout}))
+    write_text(
+        record, json.dumps({"key": key, "out": _state(stage.out), "command": stage.shown, "answer": result.stdout})
+    )
     return True
 
 

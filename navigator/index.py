@@ -72,14 +72,20 @@ class ItemIndex:
         manifest = read_manifest(path, "index", f"navigator index VECTORS --out {path}")
         made_by = manifest.config["encoder"]
         if encoder is not None and encoder != made_by:
-            raise UserError(f"index {path} holds vectors of encoder {made_by}, but {encoder} is needed; build it from those vectors")
+            raise UserError(
+                f"index {path} holds vectors of encoder {made_by}, but {encoder} is needed; build it from those vectors"
+            )
         try:
             index = faiss.read_index(str(path / "index.faiss"))
             ids = pq.read_table(path / "ids.parquet")["item_id"].to_pylist()
         except (RuntimeError, OSError, pa.ArrowException) as error:
-            raise UserError(f"index {path} is corrupt ({str(error).splitlines()[0][:120]}); build it again with `navigator index`") from error
+            raise UserError(
+                f"index {path} is corrupt ({str(error).splitlines()[0][:120]}); build it again with `navigator index`"
+            ) from error
         if index.ntotal != len(ids) or index.d != manifest.config["dim"]:
-            raise UserError(f"index {path} is corrupt ({index.ntotal} vectors for {len(ids)} ids); build it again with `navigator index`")
+            raise UserError(
+                f"index {path} is corrupt ({index.ntotal} vectors for {len(ids)} ids); build it again with `navigator index`"
+            )
         if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
             index = faiss.index_cpu_to_all_gpus(index)
         return cls(path, index, ids, manifest)
@@ -96,7 +102,9 @@ class ItemIndex:
         """Content vectors (B, content_dim) as queries (B, D): where graph factors were laid beside content, they are zero."""
         return np.pad(content, ((0, 0), (0, self.index.d - content.shape[1]))).astype(np.float32)
 
-    def search(self, queries: np.ndarray, k: int, exclude: list[set[str]] | None = None) -> list[list[tuple[str, float]]]:
+    def search(
+        self, queries: np.ndarray, k: int, exclude: list[set[str]] | None = None
+    ) -> list[list[tuple[str, float]]]:
         """The k nearest items of each unit query (B, D), best first; items in `exclude[b]` are passed over."""
         banned = exclude or [set() for _ in queries]
         widest = min(len(self.ids), k + max((len(ids) for ids in banned), default=0))

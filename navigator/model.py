@@ -44,7 +44,11 @@ class NavigatorQwen3VLConfig(Qwen3VLConfig):
 def build_tower(config: Any) -> Tower:
     """The tower that a config's `tower` entry describes, weights not yet set (see Tower.reset)."""
     spec = dict(config.tower)
-    common = dict(hidden_size=config.text_config.hidden_size, deepstack_levels=spec["deepstack_levels"], token_rms=spec["token_rms"])
+    common = dict(
+        hidden_size=config.text_config.hidden_size,
+        deepstack_levels=spec["deepstack_levels"],
+        token_rms=spec["token_rms"],
+    )
     if spec["kind"] == "item":
         return ItemTower(spec["dim"], tokens=spec["tokens"], **common)
     return PatchTower(spec["timm_model"], spec["grid"], **common)

@@ -140,7 +140,9 @@ def _history(catalog: Catalog, board: str | None, user: str | None, items: list[
     if items is not None:
         unknown = [i for i in items if i not in catalog.item_index]
         if unknown:
-            raise UserError(f"item {unknown[0]!r} is not in catalog {catalog.path} ({len(catalog.item_ids):,} items); check the id")
+            raise UserError(
+                f"item {unknown[0]!r} is not in catalog {catalog.path} ({len(catalog.item_ids):,} items); check the id"
+            )
         return f"like {len(items)} items", items
     table, key, value = ("board_items", "board_id", board) if board is not None else ("interactions", "user_id", user)
     rows = catalog.table(table)
@@ -160,7 +162,9 @@ def _encode_query(text: str | None, image: Path | None, encoder: str, needed: st
 
     loaded = load_encoder(resolve_encoder(encoder))
     if loaded.fingerprint != needed:
-        raise UserError(f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder")
+        raise UserError(
+            f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder"
+        )
     if text is not None:
         return loaded.encode_texts([text])
     if image is None or not image.is_file():
@@ -169,7 +173,12 @@ def _encode_query(text: str | None, image: Path | None, encoder: str, needed: st
 
 
 def _answer(
-    found: list[tuple[str, float]], catalog: Path | None, sheet: Path | None, title: str, shown: list[str], image: Path | None
+    found: list[tuple[str, float]],
+    catalog: Path | None,
+    sheet: Path | None,
+    title: str,
+    shown: list[str],
+    image: Path | None,
 ) -> dict[str, Any]:
     """Results with titles, as a dict and as text; draws the contact sheet when asked."""
     titles: dict[str, str] = {}
@@ -188,7 +197,10 @@ def _answer(
         pictures = Catalog.open(catalog).images(shown + ids)
         asked = [pictures.get(i) for i in shown] if image is None else [image.read_bytes()]
         captions = [titles.get(i, i) for i in shown] if image is None else [image.name]
-        rows = [SheetRow(title, asked, captions), SheetRow("results", [pictures.get(i) for i in ids], [titles.get(i, i) for i in ids])]
+        rows = [
+            SheetRow(title, asked, captions),
+            SheetRow("results", [pictures.get(i) for i in ids], [titles.get(i, i) for i in ids]),
+        ]
         contact_sheet(rows if asked else rows[1:], sheet)
         answer["sheet"] = str(sheet)
         lines.append(f"contact sheet: {sheet}")

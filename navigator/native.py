@@ -36,7 +36,14 @@ def picture_tensor(picture: bytes | None, side: int = SIDE) -> np.ndarray:
 class NativeRecommender(Recommender):
     """A Recommender whose tower reads pictures: they are decoded and encoded inside every request."""
 
-    def __init__(self, model: torch.nn.Module, processor, vectors: ItemVectors, pictures: dict[str, bytes], max_history: int = MAX_HISTORY):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        processor,
+        vectors: ItemVectors,
+        pictures: dict[str, bytes],
+        max_history: int = MAX_HISTORY,
+    ):
         super().__init__(model, processor, vectors, max_history)
         self.pictures = pictures
 
@@ -72,6 +79,11 @@ def runtime_tower(encoder: str) -> tuple[dict[str, torch.Tensor], dict[str, obje
     with torch.inference_mode():
         cells = trunk.forward_features(torch.zeros(1, 3, SIDE, SIDE))
     if cells.ndim != 4 or cells.shape[-1] != cells.shape[-2]:
-        raise UserError(f"encoder {encoder}: its tower {name} gives {tuple(cells.shape)}, not a square feature map (n, C, g, g)")
+        raise UserError(
+            f"encoder {encoder}: its tower {name} gives {tuple(cells.shape)}, not a square feature map (n, C, g, g)"
+        )
     wanted = spec.trunk.state_dict()
-    return {key: value for key, value in trunk.state_dict().items() if key in wanted}, {"timm_model": name, "grid": cells.shape[-1]}
+    return {key: value for key, value in trunk.state_dict().items() if key in wanted}, {
+        "timm_model": name,
+        "grid": cells.shape[-1],
+    }

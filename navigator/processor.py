@@ -116,7 +116,9 @@ class NavigatorProcessor(ProcessorMixin):
         seen = [self._part_vector(part) for part in parts if part["type"] in ("item", "image")]
         return self(text, np.stack(seen) if seen else None)
 
-    def requests(self, counts: Sequence[int], titles: Sequence[str] | None = None, candidates: int = 0) -> dict[str, torch.Tensor]:
+    def requests(
+        self, counts: Sequence[int], titles: Sequence[str] | None = None, candidates: int = 0
+    ) -> dict[str, torch.Tensor]:
         """Retrieval prompts: ``[Board: TITLE] Saved:`` + items + the retrieve token [+ candidate placeholders].
 
         Args:
@@ -132,7 +134,9 @@ class NavigatorProcessor(ProcessorMixin):
             title = titles[i] if titles else ""
             words = self.tokenizer.encode(f"Board: {title}\nSaved:" if title else "Saved:", add_special_tokens=False)
             items = [self.item_token_id] * (count * self.tokens_per_item)
-            rows.append(words + items + [self.retrieve_token_id] + [self.item_token_id] * (candidates * self.tokens_per_item))
+            rows.append(
+                words + items + [self.retrieve_token_id] + [self.item_token_id] * (candidates * self.tokens_per_item)
+            )
         return self.pad(rows) | {"image_grid_thw": self.grid(sum(counts) + candidates * len(counts))}
 
     def pad(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -164,7 +168,9 @@ class NavigatorProcessor(ProcessorMixin):
 
     def _store(self) -> ItemVectors:
         if self._vectors is None:
-            raise UserError("items were named by id, but no vectors are attached; call processor.attach(ItemVectors.open(...))")
+            raise UserError(
+                "items were named by id, but no vectors are attached; call processor.attach(ItemVectors.open(...))"
+            )
         return self._vectors
 
 

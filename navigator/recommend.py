@@ -28,14 +28,14 @@ def history_means(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:
 
 
 def pick_device(device: str) -> torch.device:
-    """"auto" is CUDA when there is one, else the CPU."""
+    """ "auto" is CUDA when there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """"auto" is bfloat16 where the hardware multiplies it (CUDA; CPUs with AVX512-BF16 or AMX), else float32."""
+    """ "auto" is bfloat16 where the hardware multiplies it (CUDA; CPUs with AVX512-BF16 or AMX), else float32."""
     if dtype == "auto":
         fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return torch.bfloat16 if fast else torch.float32
@@ -51,11 +51,23 @@ class Recommender:
     """
 
     def __init__(self, model: torch.nn.Module, processor, vectors: ItemVectors, max_history: int = MAX_HISTORY):
-        self.model, self.processor, self.vectors, self.max_history = model, processor.attach(vectors), vectors, max_history
+        self.model, self.processor, self.vectors, self.max_history = (
+            model,
+            processor.attach(vectors),
+            vectors,
+            max_history,
+        )
         self.device = next(model.parameters()).device
 
     @classmethod
-    def open(cls, model: str | Path, vectors: str | Path, device: str = "auto", dtype: str = "auto", max_history: int = MAX_HISTORY) -> "Recommender":
+    def open(
+        cls,
+        model: str | Path,
+        vectors: str | Path,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_history: int = MAX_HISTORY,
+    ) -> "Recommender":
         """Raises UserError for a folder that is not a swapped model or vectors of another encoder."""
         store = ItemVectors.open(vectors)
         where = pick_device(device)
@@ -66,14 +78,18 @@ class Recommender:
     def tokens_per_item(self) -> int:
         return self.processor.tokens_per_item
 
-    def query_vectors(self, histories: Sequence[Sequence[int]], titles: Sequence[str] | None = None, batch_size: int = 32) -> np.ndarray:
+    def query_vectors(
+        self, histories: Sequence[Sequence[int]], titles: Sequence[str] | None = None, batch_size: int = 32
+    ) -> np.ndarray:
         """Unit query vectors (B, D) float32 of B non-empty histories, batched by length to waste little padding."""
         cut = [list(history[-self.max_history :]) for history in histories]
         queries = np.zeros((len(cut), self.vectors.dim), np.float32)
         order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
         for start in range(0, len(order), batch_size):
             picked = order[start : start + batch_size]
-            queries[picked] = self._query_batch([cut[i] for i in picked], [titles[i] for i in picked] if titles else None)
+            queries[picked] = self._query_batch(
+                [cut[i] for i in picked], [titles[i] for i in picked] if titles else None
+            )
         return queries
 
     def rank(self, history: Sequence[int], candidates: Sequence[int], title: str = "") -> np.ndarray:

@@ -4,6 +4,7 @@ Pillow only, so that a sheet costs no plotting library.
 """
 
 import io
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from navigator.contracts import UserError
 
 MAX_COLUMNS = 10
 MAX_ROWS = 60
-_INK, _FAINT, _PAPER, _CELL, _EMPTY = "#1f2328", "#6a737d", "#ffffff", "#f3f4f6", "#d9dce1"
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_INK, _FAINT, _PAPER, _EDGE, _EMPTY = "#1f2328", "#6a737d", "#ffffff", "#e3e6ea", "#d9dce1"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def contact_sheet(rows: list[SheetRow], out: Path, thumb: int = 96) -> Path:
     return _save(sheet, Path(out))
 
 
-def _draw_title(draw: ImageDraw.ImageDraw, row: SheetRow, box: tuple[int, int, int], font, small) -> None:  # noqa: ANN001
+def _draw_title(draw: ImageDraw.ImageDraw, row: SheetRow, box: tuple[int, int, int], font: Font, small: Font) -> None:
     left, top, right = box
     hidden = len(row.pictures) - MAX_COLUMNS
     note = f"+{hidden} more" if hidden > 0 else ""
@@ -81,19 +83,20 @@ def _draw_title(draw: ImageDraw.ImageDraw, row: SheetRow, box: tuple[int, int, i
 
 def _cell(picture: bytes | None, thumb: int) -> Image.Image:
     """A square cell with the picture in its middle."""
-    cell = Image.new("RGB", (thumb, thumb), _EMPTY if picture is None else _CELL)
+    cell = Image.new("RGB", (thumb, thumb), _EMPTY if picture is None else _PAPER)
     if picture is None:
         return cell
     with Image.open(io.BytesIO(picture)) as opened:
         image = opened.convert("RGB")
-    image.thumbnail((thumb, thumb), Image.Resampling.LANCZOS)
+    image.thumbnail((thumb - 4, thumb - 4), Image.Resampling.LANCZOS)
     cell.paste(image, ((thumb - image.width) // 2, (thumb - image.height) // 2))
+    ImageDraw.Draw(cell).rectangle((0, 0, thumb - 1, thumb - 1), outline=_EDGE)
     return cell
 
 
-def _shorten(text: str, font, room: int) -> str:  # noqa: ANN001
+def _shorten(text: str, font: Font, room: int) -> str:
     """`text` on one line of `room` pixels, cut with an ellipsis."""
-    text = " ".join(text.split())
+    text = " ".join(unicodedata.normalize("NFC", text).split())
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "…") > room:
@@ -101,9 +104,8 @@ def _shorten(text: str, font, room: int) -> str:  # noqa: ANN001
     return text.rstrip() + "…"
 
 
-def _line(font) -> int:  # noqa: ANN001
-    ascent, descent = font.getmetrics()
-    return ascent + descent
+def _line(font: Font) -> int:
+    return round(font.getbbox("Ågj|")[3])
 
 
 def _save(sheet: Image.Image, out: Path) -> Path:

@@ -61,7 +61,9 @@ def _load_stock(backbone: str, dtype: torch.dtype) -> Any:
     try:
         stock = AutoModelForImageTextToText.from_pretrained(backbone, dtype=dtype)
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot load backbone {backbone!r} ({str(error).splitlines()[0]}); give a folder or hub id of a Qwen-VL") from error
+        raise UserError(
+            f"cannot load backbone {backbone!r} ({str(error).splitlines()[0]}); give a folder or hub id of a Qwen-VL"
+        ) from error
     if stock.config.model_type not in KINDS:
         raise UserError(f"backbone {backbone!r} is a {stock.config.model_type}; allowed are {', '.join(KINDS)}")
     return stock
@@ -69,14 +71,20 @@ def _load_stock(backbone: str, dtype: torch.dtype) -> Any:
 
 def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype: torch.dtype, seed: int) -> Any:
     config_class, model_class = KINDS[stock.config.model_type]
-    settings = {k: v for k, v in stock.config.to_dict().items() if k not in ("model_type", "architectures", "transformers_version")}
+    settings = {
+        k: v
+        for k, v in stock.config.to_dict().items()
+        if k not in ("model_type", "architectures", "transformers_version")
+    }
     config = config_class(**settings, tower=spec, retrieve_token_id=retrieve_token_id)
     with torch.device("meta"):
         model: Any = model_class(config)
     ours = {k for k in model.state_dict() if not k.startswith(("model.visual.", "retrieval_head.", "ranking_head."))}
     theirs = {k for k in stock.state_dict() if not k.startswith("model.visual.")}
     if ours != theirs:
-        raise UserError(f"the checkpoint does not fit: missing {sorted(ours - theirs)[:3]}, unexpected {sorted(theirs - ours)[:3]}")
+        raise UserError(
+            f"the checkpoint does not fit: missing {sorted(ours - theirs)[:3]}, unexpected {sorted(theirs - ours)[:3]}"
+        )
     model.model.language_model, model.lm_head = stock.model.language_model, stock.lm_head
     torch.manual_seed(seed)
     model.model.visual = build_tower(config).to(dtype)
@@ -87,7 +95,9 @@ def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype:
     return model.eval()
 
 
-def open_swapped(folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> tuple[Swapped, NavigatorProcessor]:
+def open_swapped(
+    folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> tuple[Swapped, NavigatorProcessor]:
     """Model and processor of a swapped folder.
 
     Raises:
@@ -99,9 +109,13 @@ def open_swapped(folder: str | Path, dtype: torch.dtype = torch.float32, device:
     kind = json.loads(config_file.read_text()).get("model_type")
     known = [config.model_type for config, _ in KINDS.values()]
     if kind not in known:
-        raise UserError(f"{folder} holds a {kind!r} model, not a swapped one ({', '.join(known)}); run `navigator swap --backbone {folder}`")
+        raise UserError(
+            f"{folder} holds a {kind!r} model, not a swapped one ({', '.join(known)}); run `navigator swap --backbone {folder}`"
+        )
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device).eval()
     processor = AutoProcessor.from_pretrained(folder)
     if processor.tokens_per_item != model.tokens_per_item:
-        raise UserError(f"{folder}: the processor writes {processor.tokens_per_item} tokens an item, the tower {model.tokens_per_item}; swap again")
+        raise UserError(
+            f"{folder}: the processor writes {processor.tokens_per_item} tokens an item, the tower {model.tokens_per_item}; swap again"
+        )
     return model, processor

@@ -55,7 +55,9 @@ class ItemTower(Tower):
     def reset(self) -> None:
         """Initial weights (Transformers builds modules without them when it loads a checkpoint)."""
         nn.init.normal_(self.input.weight, std=1.0)  # unit-norm input -> unit-variance hidden
-        nn.init.normal_(self.output.weight, std=self.token_rms / (0.65 * self.hidden_size**0.5))  # E[gelu(x)^2] = 0.65^2
+        nn.init.normal_(
+            self.output.weight, std=self.token_rms / (0.65 * self.hidden_size**0.5)
+        )  # E[gelu(x)^2] = 0.65^2
         for layer in (self.input, self.output, *self.deepstack):
             nn.init.zeros_(layer.bias)
         for layer in self.deepstack:
@@ -94,7 +96,9 @@ class PatchTower(Tower):
         hidden_size: H of the language model.
     """
 
-    def __init__(self, timm_model: str, grid: int, hidden_size: int, deepstack_levels: int = 0, token_rms: float = 0.02):
+    def __init__(
+        self, timm_model: str, grid: int, hidden_size: int, deepstack_levels: int = 0, token_rms: float = 0.02
+    ):
         super().__init__()
         import timm
 
@@ -110,7 +114,9 @@ class PatchTower(Tower):
         with torch.no_grad():  # the trunk is frozen, as in the alignment stage of LLaVA-like models
             cells = self.trunk.forward_features(pixel_values)  # (n, C, g, g)
         if cells.shape[-1] != self.grid:
-            raise ValueError(f"pictures of side {pixel_values.shape[-1]} give {cells.shape[-1]} cells a side, not {self.grid}")
+            raise ValueError(
+                f"pictures of side {pixel_values.shape[-1]} give {cells.shape[-1]} cells a side, not {self.grid}"
+            )
         cells = cells.flatten(2).transpose(1, 2).flatten(0, 1)  # (n*g*g, C)
         unit = cells / cells.norm(dim=-1, keepdim=True).clamp_min(1e-6)
         return self.projector(unit)

@@ -5,10 +5,15 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import io
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     PreTrainedTokenizerFast,
@@ -18,7 +23,15 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+SPECIAL = [
+    "<|pad|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
 WORDS = ["Saved:", "Board:", "user", "assistant", "red", "blue", "flag", "cat", "of", "Describe:"]
 
 
@@ -40,10 +53,14 @@ def tiny_backbone(folder: Path, kind: str, layers: int = 2, tie: bool = True) ->
         num_key_value_heads=2, head_dim=8, bos_token_id=None, eos_token_id=2, pad_token_id=0, initializer_range=0.3,
         rope_parameters={"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10_000.0},
     )  # fmt: skip
-    ids = dict(image_token_id=5, video_token_id=6, vision_start_token_id=3, vision_end_token_id=4, tie_word_embeddings=tie)
+    ids = dict(
+        image_token_id=5, video_token_id=6, vision_start_token_id=3, vision_end_token_id=4, tie_word_embeddings=tie
+    )
     if kind == "qwen2_5_vl":
         text.pop("head_dim")
-        vision = dict(depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32, fullatt_block_indexes=[1])
+        vision = dict(
+            depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32, fullatt_block_indexes=[1]
+        )
         model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids))
     else:
         vision = dict(
@@ -66,3 +83,66 @@ def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def make_backbone():
     """The builder itself, for tests that need other layouts."""
     return tiny_backbone
+
+
+def tiny_tables(folder: Path, items: int = 60) -> Path:
+    """A shop's tables: items with pictures and words, boards of six items (every fourth one shared), a user's log."""
+    rng = np.random.default_rng(5)
+
+    def picture(n: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, size=(24, 32, 3), dtype=np.uint8)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    names = [f"i{n:02}" for n in range(items)]
+    words = ["red flag", "blue cat", "red cat of", "blue flag"]
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "item_id": names,
+        "title": [f"{words[n % 4]} {n}" for n in range(items)],
+        "image": [picture(n) for n in range(items)],
+    }
+    pq.write_table(pa.table(columns), folder / "items.parquet")
+    boards = [f"b{n}" for n in range(12)]
+    pq.write_table(pa.table({"board_id": boards, "title": boards, "owner_id": ["o"] * 12}), folder / "boards.parquet")
+    held = [(f"b{n}", names[(4 * n + step) % items]) for n in range(12) for step in range(6)]
+    pq.write_table(
+        pa.table({"board_id": [b for b, _ in held], "item_id": [i for _, i in held]}), folder / "board_items.parquet"
+    )
+    log = [(f"u{u}", names[int(i)], 100 * u + t) for u in range(6) for t, i in enumerate(rng.permutation(items)[:8])]
+    saved = {
+        "user_id": [u for u, _, _ in log],
+        "item_id": [i for _, i, _ in log],
+        "action": ["save"] * len(log),
+        "at": [t for _, _, t in log],
+    }
+    pq.write_table(pa.table(saved), folder / "interactions.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole small project made by the commands: tables, catalog, vectors (random, encoder "enc"), graph, swapped, index."""
+    from graph.commands import build_graph
+    from navigator.catalog_commands import import_table
+    from navigator.contracts import Catalog, publish
+    from navigator.contracts.vectors import normalise, write_vectors
+    from navigator.model_commands import index, swap
+
+    home = tmp_path_factory.mktemp("project")
+    tables = tiny_tables(home / "tables")
+    import_table(
+        home / "catalog", tables / "items.parquet", interactions=tables / "interactions.parquet",
+        boards=tables / "boards.parquet", board_items=tables / "board_items.parquet",
+    )  # fmt: skip
+    catalog = Catalog.open(home / "catalog")
+    with publish(
+        home / "vectors", "vectors", {"encoder": "enc", "normalised": True}, {"catalog": catalog.fingerprint}
+    ) as work:
+        values = np.random.default_rng(0).normal(size=(len(catalog.item_ids), 8)).astype(np.float32)
+        write_vectors(work.path, catalog.item_ids, normalise(values))
+    build_graph(home / "catalog", home / "graph", valid_fraction=0.5)
+    tiny_backbone(home / "stock", "qwen2_5_vl")
+    swap(home / "swapped", str(home / "stock"), vectors=home / "vectors")
+    index(home / "vectors", home / "index")
+    return home

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from navigator.metrics import DEPTH, per_query
 from bench.systems.ease import Ease
 from bench.systems.item_knn import ItemKnn
 from bench.systems.popularity import Popularity
 from navigator.contracts import UserError
 from navigator.contracts.signals import Query
+from navigator.metrics import DEPTH, per_query
 
 MOVIELENS = Path(__file__).parents[1].parent / "shared" / "data" / "movielens-posters"
 ROWS = [(0, 1, 2), (0, 1), (1, 2, 3), (0, 4), (4, 1, 1)]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from bench.intervals import bootstrap, paired, quality
-from navigator.metrics import per_query, top_k
 from bench.trec import escape, write_qrels, write_run
 from navigator.contracts import UserError
 from navigator.contracts.report import METRICS
 from navigator.contracts.signals import Query
+from navigator.metrics import per_query, top_k
 
 
 def oracle_top_k(scores: list[float], k: int) -> list[int]:

@@ -9,7 +9,14 @@ from navigator.cli_tools import run_commands
 from navigator.contracts import UserError
 
 
-def paint(catalog: Path, out: Path, n: int = 3, names: list[str] | None = None, columns: dict[str, str] | None = None, loud: bool = False) -> dict:
+def paint(
+    catalog: Path,
+    out: Path,
+    n: int = 3,
+    names: list[str] | None = None,
+    columns: dict[str, str] | None = None,
+    loud: bool = False,
+) -> dict:
     """Paint a catalogue.
 
     Args:
@@ -35,7 +42,14 @@ def test_bare_words_flags_lists_and_mappings(capsys):
     words = ("paint", "cat", "--out", "o", "--names", "01,b", "--columns", "item_id=sku,title=name", "--loud", "--json")
     code, out, err = run(capsys, *words)
     assert (code, err) == (0, "")
-    want = {"catalog": "cat", "out": "o", "n": 3, "names": ["01", "b"], "columns": {"item_id": "sku", "title": "name"}, "loud": True}
+    want = {
+        "catalog": "cat",
+        "out": "o",
+        "n": 3,
+        "names": ["01", "b"],
+        "columns": {"item_id": "sku", "title": "name"},
+        "loud": True,
+    }
     assert json.loads(out) == want
     assert json.loads(run(capsys, "more", "paint", "cat", "o", "5", "--json")[1])["n"] == 5
 

@@ -65,7 +65,9 @@ def test_the_sampled_softmax_estimates_the_full_one_only_with_the_correction():
 
 def test_expected_counts_add_in_batch_uniform_and_hard():
     popularity = torch.tensor([0.5, 0.25, 0.25])
-    got = log_expected_counts(torch.tensor([0, 2]), popularity, batch=8, uniform=3, hard=torch.tensor([False, True])).exp()
+    got = log_expected_counts(
+        torch.tensor([0, 2]), popularity, batch=8, uniform=3, hard=torch.tensor([False, True])
+    ).exp()
     np.testing.assert_allclose(got.numpy(), [8 * 0.5 + 1, 8 * 0.25 + 1 + 1], rtol=1e-6)
 
 
@@ -75,10 +77,11 @@ def test_ranking_loss_equals_the_loop():
     np.testing.assert_allclose(ranking_loss(scores, 0.7).numpy(), want, rtol=1e-6)
 
 
-def test_describe_loss_counts_only_what_is_asked():
+def test_describe_loss_is_the_mean_of_each_examples_tokens():
     torch.manual_seed(0)
-    logits = torch.randn(2, 4, 5)
-    labels = torch.tensor([[-100, 2, -100, 4], [-100, -100, -100, -100]])
+    logits, labels, rows = torch.randn(4, 5), torch.tensor([2, 4, 0, 1]), torch.tensor([0, 0, 2, 0])
     log_p = logits.log_softmax(-1)
-    want = [-(float(log_p[0, 0, 2]) + float(log_p[0, 2, 4])) / 2, 0.0]
-    np.testing.assert_allclose(describe_loss(logits, labels).numpy(), want, rtol=1e-5)
+    first = -sum(float(log_p[t, labels[t]]) for t in (0, 1, 3)) / 3
+    np.testing.assert_allclose(
+        describe_loss(logits, labels, rows, 3).numpy(), [first, 0.0, -float(log_p[2, 0])], rtol=1e-5
+    )

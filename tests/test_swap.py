@@ -60,7 +60,10 @@ def test_deepstack_reaches_the_layers(swapped):
 def test_padded_batches_equal_single_rows_on_either_side(swapped):
     model, processor = swapped
     texts, vectors = [f"red {ITEM} {ITEM} flag", f"{ITEM} cat"], unit_vectors(3)
-    alone = [model(**processor(texts[0], vectors[:2])).logits[0, -1], model(**processor(texts[1], vectors[2:])).logits[0, -1]]
+    alone = [
+        model(**processor(texts[0], vectors[:2])).logits[0, -1],
+        model(**processor(texts[1], vectors[2:])).logits[0, -1],
+    ]
     left = processor(texts, vectors)
     torch.testing.assert_close(model(**left).logits[:, -1], torch.stack(alone), atol=2e-5, rtol=1e-4)
     right = dict(left)
@@ -117,7 +120,10 @@ def test_mismatch_is_an_error_naming_both_counts(swapped):
     inputs = processor(f"red {ITEM} {ITEM}", unit_vectors(2))
     k = processor.tokens_per_item
     with pytest.raises(ValueError, match=rf"tokens: {2 * k}, features: {k}\b"):
-        model(**dict(inputs) | {"pixel_values": inputs["pixel_values"][:1], "image_grid_thw": inputs["image_grid_thw"][:1]})
+        model(
+            **dict(inputs)
+            | {"pixel_values": inputs["pixel_values"][:1], "image_grid_thw": inputs["image_grid_thw"][:1]}
+        )
     with pytest.raises(ValueError, match=f"announces {2 * k} tokens, but 1 items"):
         model(**dict(inputs) | {"pixel_values": inputs["pixel_values"][:1]})
 

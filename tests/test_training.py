@@ -31,8 +31,12 @@ def make_world(backbone: Path) -> World:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     model, processor = swap(str(backbone), DIM, "enc")
     store = ItemVectors([f"i{n}" for n in range(ITEMS)], vectors, "enc", True)
-    boards = [TasteSequence("board-completion", f"b{n}", "", tuple(range(3 * n, 3 * n + 5)), test=(29,)) for n in range(6)]
-    users = [TasteSequence("next-item", f"u{n}", "", tuple(int(i) for i in rng.permutation(25)[:6]), (28,)) for n in range(4)]
+    boards = [
+        TasteSequence("board-completion", f"b{n}", "", tuple(range(3 * n, 3 * n + 5)), test=(29,)) for n in range(6)
+    ]
+    users = [
+        TasteSequence("next-item", f"u{n}", "", tuple(int(i) for i in rng.permutation(25)[:6]), (28,)) for n in range(4)
+    ]
     hard = rng.integers(0, ITEMS, size=(ITEMS, 5))
     return World(Recommender(model, processor, store), ["red flag", "blue cat of", ""] * 10, boards + users, hard)
 
@@ -42,7 +46,9 @@ def stock(make_backbone, tmp_path_factory) -> Path:
     return make_backbone(tmp_path_factory.mktemp("train") / "stock", "qwen2_5_vl")
 
 
-def train(stock: Path, work: Path, loop: LoopConfig = LOOP, stop_at: int | None = None, language: str = "lora", **config):
+def train(
+    stock: Path, work: Path, loop: LoopConfig = LOOP, stop_at: int | None = None, language: str = "lora", **config
+):
     """Train a fresh world in `work`; `stop_at` interrupts before that step."""
     world = make_world(stock)
     accelerator = make_accelerator(loop)
@@ -75,7 +81,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(stock, tmp_path):
     assert (whole["steps"], whole["last_loss"], whole["first_loss"]) == (6, resumed["last_loss"], resumed["first_loss"])
     for name, value in weights_of(parts).items():
         assert torch.equal(value, weights_of(resumed_parts)[name]), name
-    logs = [[json.loads(x) for x in (tmp_path / d / "metrics.jsonl").read_text().splitlines()] for d in ("whole", "broken")]
+    logs = [
+        [json.loads(x) for x in (tmp_path / d / "metrics.jsonl").read_text().splitlines()] for d in ("whole", "broken")
+    ]
     assert [(r["step"], r["task"], r["loss"]) for r in logs[0]] == [(r["step"], r["task"], r["loss"]) for r in logs[1]]
 
 
@@ -92,8 +100,14 @@ def test_accumulation_changes_nothing_but_memory(stock, tmp_path):
 @pytest.mark.parametrize(("language", "learns"), [("frozen", False), ("lora", True), ("full", True)])
 def test_exactly_the_declared_parts_learn(stock, tmp_path, language, learns):
     before = make_world(stock).recommender.model.state_dict()
-    world, parts, _ = train(stock, tmp_path, LoopConfig(steps=5, batch_size=4, precision="no", eval_every=0, seed=1), language=language)
-    moved = {name for name, value in world.recommender.model.state_dict().items() if name in before and not torch.equal(value, before[name])}
+    world, parts, _ = train(
+        stock, tmp_path, LoopConfig(steps=5, batch_size=4, precision="no", eval_every=0, seed=1), language=language
+    )
+    moved = {
+        name
+        for name, value in world.recommender.model.state_dict().items()
+        if name in before and not torch.equal(value, before[name])
+    }
     lora = {name for name in parts["language"] if ".lora_B." in name and parts["language"][name].abs().sum() > 0}
     assert {"model.visual.input.weight", "retrieval_head.weight", "ranking_head.weight"} <= moved
     in_language = {name for name in moved if "language_model" in name or "lm_head" in name}
@@ -170,9 +184,31 @@ def test_two_gloo_processes_equal_one(stock, tmp_path):
     answers = []
     for processes in (1, 2):
         script = tmp_path / f"run{processes}.py"
-        script.write_text(SCRIPT.format(root=str(tests.parent), tests=str(tests), work=str(tmp_path / f"w{processes}"), stock=str(stock)))
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
-        command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1", "--main_process_port", "29611"]
+        script.write_text(
+            SCRIPT.format(
+                root=str(tests.parent), tests=str(tests), work=str(tmp_path / f"w{processes}"), stock=str(stock)
+            )
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            str(processes),
+            "--num_machines",
+            "1",
+        ]
+        command += [
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--num_cpu_threads_per_process",
+            "1",
+            "--main_process_port",
+            "29611",
+        ]
         done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr[-3000:]
         answers.append(json.loads(done.stdout.strip().splitlines()[-1]))

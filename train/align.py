@@ -29,7 +29,9 @@ def align(
         loop: steps, batch size, learning rates and the rest; --loop.steps 50, or in the config file.
     """
     loop = replace(loop, eval_every=0)
-    return run_stage("align", model, vectors, catalog, None, out, native, ObjectiveConfig({"describe": 1.0}), "frozen", 0, 0, loop)
+    return run_stage(
+        "align", model, vectors, catalog, None, out, native, ObjectiveConfig({"describe": 1.0}), "frozen", 0, 0, loop
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 Named = dict[str, torch.nn.Parameter]
 
 
-def save_state(path: Path, parameters: Named, optimizer: torch.optim.Optimizer | None, progress: dict[str, Any]) -> None:
+def save_state(
+    path: Path, parameters: Named, optimizer: torch.optim.Optimizer | None, progress: dict[str, Any]
+) -> None:
     """Write weights, moments and `progress` (JSON-able, with "step": finished steps) beside `path`, then rename."""
     tensors = {f"weight/{name}": p.detach().contiguous() for name, p in parameters.items()}
     if optimizer is not None:
@@ -37,7 +39,9 @@ def load_state(path: Path, parameters: Named, optimizer: torch.optim.Optimizer |
                     continue
                 moments = [key for key in saved if key.startswith(f"adam/{name}/")]
                 if moments:
-                    optimizer.state[parameter] = {key.rsplit("/", 1)[1]: file.get_tensor(key).to(_home(key, parameter)) for key in moments}
+                    optimizer.state[parameter] = {
+                        key.rsplit("/", 1)[1]: file.get_tensor(key).to(_home(key, parameter)) for key in moments
+                    }
     return progress
 
 

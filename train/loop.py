@@ -93,7 +93,9 @@ def training_loop(
         {"steps", "train_seconds", "first_loss", "last_loss", "valid_start", "valid_best", "best_step"}.
     """
     run = _Run(accelerator, objective, parts, config, work, validate)
-    bar = tqdm(total=config.steps, initial=run.step, desc="train", disable=not accelerator.is_main_process, mininterval=2)
+    bar = tqdm(
+        total=config.steps, initial=run.step, desc="train", disable=not accelerator.is_main_process, mininterval=2
+    )
     while run.step < config.steps and not run.out_of_time():
         batch = draw(run.step)
         started = time.perf_counter()
@@ -140,7 +142,9 @@ class _Run:
         config, world, rank = self.config, self.accelerator.num_processes, self.accelerator.process_index
         torch.manual_seed(config.seed * 1_000_003 + self.step)
         self._set_rates()
-        bounds = [round(i * len(batch.examples) / (world * config.accumulate)) for i in range(world * config.accumulate + 1)]
+        bounds = [
+            round(i * len(batch.examples) / (world * config.accumulate)) for i in range(world * config.accumulate + 1)
+        ]
         total = torch.zeros((), device=self.accelerator.device)
         for turn in range(config.accumulate):
             share = rank * config.accumulate + turn
@@ -211,4 +215,3 @@ class _Run:
         if self.accelerator.is_main_process and log.is_file():
             kept = [line for line in log.read_text().splitlines() if line and json.loads(line)["step"] <= self.step]
             log.write_text("".join(line + "\n" for line in kept) if self.step else "")
-

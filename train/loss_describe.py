@@ -4,16 +4,18 @@ import torch
 import torch.nn.functional as F
 
 
-def describe_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean token loss of each example.
+def describe_loss(logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, examples: int) -> torch.Tensor:
+    """Mean token loss of each example, from the asked positions alone (the vocabulary is the costly axis).
 
     Args:
-        logits: (B, L, V).
-        labels: (B, L) token ids, -100 where nothing is asked.
+        logits: (T, V) at the T positions whose next token is asked for.
+        labels: (T,) those next tokens.
+        rows: (T,) which example each position belongs to.
+        examples: B.
 
     Returns:
         (B,) losses; an example without labels has 0.
     """
-    asked = labels[:, 1:] != -100
-    token = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none", ignore_index=-100)
-    return token.view_as(asked).sum(1) / asked.sum(1).clamp_min(1)
+    token = F.cross_entropy(logits.float(), labels, reduction="none")
+    total = token.new_zeros(examples).index_add(0, rows, token)
+    return total / torch.bincount(rows, minlength=examples).clamp_min(1)

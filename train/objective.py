@@ -76,7 +76,11 @@ class Objective(nn.Module):
         everything = len(world.texts) <= self.config.full_softmax_below
         hard = set() if everything else {int(i) for e in batch.examples for i in self._hard(e.target)}
         in_batch = {e.target for e in batch.examples}
-        chosen = np.arange(len(world.texts)) if everything else np.array(sorted(in_batch | hard | set(batch.sample.tolist())))
+        chosen = (
+            np.arange(len(world.texts))
+            if everything
+            else np.array(sorted(in_batch | hard | set(batch.sample.tolist())))
+        )
         candidates = torch.from_numpy(chosen).to(device)
         position = {int(item): i for i, item in enumerate(chosen)}
         targets = torch.tensor([position[e.target] for e in examples], device=device)
@@ -86,8 +90,12 @@ class Objective(nn.Module):
         log_expected = None
         if not everything:
             is_hard = torch.tensor([int(i) in hard for i in chosen], device=device)
-            log_expected = log_expected_counts(candidates, world.popularity, len(batch.examples), len(batch.sample), is_hard)
-        return retrieval_loss(queries.float(), world.items[candidates], targets, blocked.to(device), self.config.temperature, log_expected)
+            log_expected = log_expected_counts(
+                candidates, world.popularity, len(batch.examples), len(batch.sample), is_hard
+            )
+        return retrieval_loss(
+            queries.float(), world.items[candidates], targets, blocked.to(device), self.config.temperature, log_expected
+        )
 
     def _queries(self, examples: list[Example]) -> torch.Tensor:
         """(B, D) unit queries; an example without history asks by its target's words."""
@@ -100,7 +108,9 @@ class Objective(nn.Module):
         else:
             rows = [i for e in examples for i in e.history]
             base = history_means(world.matrix[rows], counts)
-            inputs = recommender.processor.requests(counts) | {"pixel_values": torch.from_numpy(recommender.pixels(rows))}
+            inputs = recommender.processor.requests(counts) | {
+                "pixel_values": torch.from_numpy(recommender.pixels(rows))
+            }
         return self.model.retrieve(self._put(base), **self._on_device(inputs))
 
     def _rank(self, examples: list[Example]) -> torch.Tensor:
@@ -116,10 +126,13 @@ class Objective(nn.Module):
         return ranking_loss(scores.float(), self.config.temperature)
 
     def _describe(self, examples: list[Example]) -> torch.Tensor:
-        """The item's tokens, then its text, then the end of turn; only text and end are asked for."""
+        """``Item:``, its tokens, then its text and the end of turn; only text and end are asked for."""
         recommender = self.world.recommender
         processor, tokenizer = recommender.processor, recommender.processor.tokenizer
-        shown = [processor.item_token_id] * processor.tokens_per_item
+        # Words first: language models rest much attention on the first token, which must not be a strange one.
+        shown = (
+            tokenizer.encode("Item:", add_special_tokens=False) + [processor.item_token_id] * processor.tokens_per_item
+        )
         words = [tokenizer.encode(" " + self.world.texts[e.target], add_special_tokens=False)[:48] for e in examples]
         rows = [[*shown, *text, tokenizer.eos_token_id] for text in words]
         inputs = processor.pad(rows)
@@ -127,8 +140,11 @@ class Objective(nn.Module):
         labels = torch.tensor([[-100] * (length - len(row) + len(shown)) + row[len(shown) :] for row in rows])
         inputs |= {"image_grid_thw": processor.grid(len(rows))}
         inputs |= {"pixel_values": torch.from_numpy(recommender.pixels([e.target for e in examples]))}
-        on_device = self._on_device(inputs)
-        return describe_loss(self.model(**on_device).logits, labels.to(recommender.device))
+        labels = labels.to(recommender.device)
+        hidden = self.model.model(**self._on_device(inputs)).last_hidden_state[:, :-1]  # (B, L-1, H)
+        asked = labels[:, 1:] != -100
+        logits = self.model.lm_head(hidden[asked])  # (T, V)
+        return describe_loss(logits, labels[:, 1:][asked], asked.nonzero()[:, 0], len(examples))
 
     def _hard(self, target: int) -> list[int]:
         found = self.world.hard_negatives

@@ -12,7 +12,9 @@ LANGUAGE = ("frozen", "lora", "full")
 LORA_TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 
 
-def split_parts(model: Any, language: str, lora_rank: int = 16, lora_alpha: int = 32) -> tuple[dict[str, Named], LoraModel | None]:
+def split_parts(
+    model: Any, language: str, lora_rank: int = 16, lora_alpha: int = 32
+) -> tuple[dict[str, Named], LoraModel | None]:
     """Freeze everything, then free the tower, the heads and, as `language` says, the language model.
 
     A runtime picture tower (the native comparison) keeps its trunk frozen; its projector learns.

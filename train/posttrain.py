@@ -35,7 +35,9 @@ def posttrain(
         objective: the task mixture and what each task shows; --objective.tasks, --objective.temperature and so on.
         loop: steps, batch size, learning rates and the rest.
     """
-    return run_stage("posttrain", model, vectors, catalog, graph, out, native, objective, language, lora_rank, valid_queries, loop)
+    return run_stage(
+        "posttrain", model, vectors, catalog, graph, out, native, objective, language, lora_rank, valid_queries, loop
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def run_stage(
         "catalog": Catalog.open(catalog).fingerprint,
     }
     if taste_graph is not None:
-        inputs["graph"] = read_manifest(taste_graph, "graph", f"navigator graph {catalog} --out {taste_graph}").fingerprint
+        inputs["graph"] = read_manifest(
+            taste_graph, "graph", f"navigator graph {catalog} --out {taste_graph}"
+        ).fingerprint
     config = {
         "stage": stage, "native": native, "language": language, "lora_rank": lora_rank, "valid_queries": valid_queries,
         "objective": asdict(objective), "loop": asdict(loop),

@@ -47,10 +47,14 @@ def check_tasks(weights: dict[str, float], world: World) -> dict[str, float]:
         task: weight
         for task, weight in weights.items()
         if weight > 0
-        and (world.of_task(task) if task in RETRIEVAL_TASKS else has_saves if task == "ranking" else len(world.described))
+        and (
+            world.of_task(task) if task in RETRIEVAL_TASKS else has_saves if task == "ranking" else len(world.described)
+        )
     }
     if not fed:
-        raise UserError(f"none of the tasks {', '.join(weights)} has training examples: the split is empty; build the graph again")
+        raise UserError(
+            f"none of the tasks {', '.join(weights)} has training examples: the split is empty; build the graph again"
+        )
     total = sum(fed.values())
     return {task: weight / total for task, weight in fed.items()}
 
@@ -85,11 +89,19 @@ def _save_example(sequence: TasteSequence, rng: np.random.Generator, max_history
 def _with_candidates(example: Example, world: World, rng: np.random.Generator, count: int) -> Example:
     """Half hard negatives of the target (as far as there are), the rest uniform; never one of the owner's saves."""
     barred = {example.target, *example.positives}
-    hard = [] if world.hard_negatives is None else sorted({int(i) for i in world.hard_negatives[example.target] if i >= 0} - barred)
+    hard = (
+        []
+        if world.hard_negatives is None
+        else sorted({int(i) for i in world.hard_negatives[example.target] if i >= 0} - barred)
+    )
     negatives = [hard[i] for i in rng.permutation(len(hard))[: (count - 1) // 2]]
     missing = count - 1 - len(negatives)
-    pool = rng.choice(len(world.texts), size=min(len(world.texts), missing + len(barred) + len(negatives)), replace=False)
+    pool = rng.choice(
+        len(world.texts), size=min(len(world.texts), missing + len(barred) + len(negatives)), replace=False
+    )
     negatives += [int(i) for i in pool if i not in barred and i not in negatives][:missing]
     if len(negatives) < count - 1:
-        raise UserError(f"a catalogue of {len(world.texts)} items has too few negatives for {count} candidates; lower --objective.candidates")
+        raise UserError(
+            f"a catalogue of {len(world.texts)} items has too few negatives for {count} candidates; lower --objective.candidates"
+        )
     return Example(example.history, example.target, example.positives, (example.target, *negatives))

@@ -75,7 +75,9 @@ class World:
         return found
 
 
-def open_world(model: Path, vectors: Path, catalog: Path, taste_graph: Path | None, native: bool, device: torch.device) -> World:
+def open_world(
+    model: Path, vectors: Path, catalog: Path, taste_graph: Path | None, native: bool, device: torch.device
+) -> World:
     """Open the artefacts of one training run in float32 (autocast narrows what may be narrow).
 
     Raises:
@@ -84,7 +86,9 @@ def open_world(model: Path, vectors: Path, catalog: Path, taste_graph: Path | No
     opened = Catalog.open(catalog)
     store = ItemVectors.open(vectors)
     if store.ids != opened.item_ids:
-        raise UserError(f"vectors {vectors} ({len(store.ids)} items) are not of catalog {catalog} ({len(opened.item_ids)}); embed it again")
+        raise UserError(
+            f"vectors {vectors} ({len(store.ids)} items) are not of catalog {catalog} ({len(opened.item_ids)}); embed it again"
+        )
     if native:
         recommender: Recommender = NativeRecommender.open(model, catalog, vectors, str(device), "float32")
     else:

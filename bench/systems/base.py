@@ -7,8 +7,8 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-from navigator.metrics import top_k
 from navigator.contracts.signals import Query, TasteSequence
+from navigator.metrics import top_k
 
 _CELLS = 1 << 24  # scores held at once, so that a large catalogue goes through in small batches of queries
 

@@ -101,6 +101,8 @@ class Catalog:
     def images(self, item_ids: list[str]) -> dict[str, bytes]:
         """Picture bytes of the named items (items without a picture are left out); reads only matching row groups."""
         wanted = pa.array(sorted(set(item_ids)), pa.string())
-        found = pq.read_table(self.path / "items.parquet", columns=["item_id", "image"], filters=[("item_id", "in", wanted.to_pylist())])
+        found = pq.read_table(
+            self.path / "items.parquet", columns=["item_id", "image"], filters=[("item_id", "in", wanted.to_pylist())]
+        )
         rows = zip(found["item_id"].to_pylist(), found["image"].to_pylist(), strict=True)
         return {item_id: image["bytes"] for item_id, image in rows if image and image["bytes"]}

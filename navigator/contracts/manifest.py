@@ -76,7 +76,9 @@ def read_manifest(folder: Path, kind: str, made_by: str) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_text())
     except (ValidationError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable manifest ({type(error).__name__}); make it again with `{made_by}`") from error
+        raise UserError(
+            f"{path} is not a readable manifest ({type(error).__name__}); make it again with `{made_by}`"
+        ) from error
     if manifest.kind != kind:
         raise UserError(f"{folder} holds a {manifest.kind}, but a {kind} is needed; make one with `{made_by}`")
     return manifest

@@ -23,7 +23,14 @@ TASKS: tuple[Task, ...] = ("board-completion", "next-item")
 
 _IDS = pa.list_(pa.string())
 SEQUENCES = pa.schema(
-    [("task", pa.string()), ("owner", pa.string()), ("title", pa.string()), ("items", _IDS), ("valid", _IDS), ("test", _IDS)]
+    [
+        ("task", pa.string()),
+        ("owner", pa.string()),
+        ("title", pa.string()),
+        ("items", _IDS),
+        ("valid", _IDS),
+        ("test", _IDS),
+    ]
 )
 
 
@@ -99,4 +106,6 @@ def read_sequences(path: Path, item_index: dict[str, int]) -> list[TasteSequence
             for row in pq.read_table(path).to_pylist()
         ]  # fmt: skip
     except KeyError as error:
-        raise UserError(f"{path} names item {error}, which this catalogue does not have; build the graph again") from error
+        raise UserError(
+            f"{path} names item {error}, which this catalogue does not have; build the graph again"
+        ) from error

@@ -1,8 +1,8 @@
 """ItemVectors: one vector an item, memory-mapped, and never mistaken for another encoder's.
 
-    vectors.safetensors   "vectors" (n, D) float16 | float32 | int8, and "scale" (D,) float32 with int8
-    ids.parquet           item_id, in row order
-    manifest.json         kind "vectors"; config.encoder is the fingerprint of what made them
+vectors.safetensors   "vectors" (n, D) float16 | float32 | int8, and "scale" (D,) float32 with int8
+ids.parquet           item_id, in row order
+manifest.json         kind "vectors"; config.encoder is the fingerprint of what made them
 """
 
 import json
@@ -68,7 +68,9 @@ class ItemVectors:
         tensors = _map_tensors(path / FILE)
         ids = pq.read_table(path / "ids.parquet")["item_id"].to_pylist()
         try:
-            return cls(ids, tensors["vectors"], made_by, bool(manifest.config["normalised"]), tensors.get("scale"), manifest)
+            return cls(
+                ids, tensors["vectors"], made_by, bool(manifest.config["normalised"]), tensors.get("scale"), manifest
+            )
         except (KeyError, ValueError) as error:
             raise UserError(f"vector store {path} is broken ({error}); embed the catalogue again") from error
 
@@ -84,7 +86,9 @@ class ItemVectors:
         """Row numbers of external ids; UserError names the first unknown one."""
         unknown = next((i for i in ids if i not in self.index), None)
         if unknown is not None:
-            raise UserError(f"item {unknown!r} has no vector in this store ({len(self.ids):,} items); check the id or embed it")
+            raise UserError(
+                f"item {unknown!r} has no vector in this store ({len(self.ids):,} items); check the id or embed it"
+            )
         return np.array([self.index[i] for i in ids], dtype=np.int64)
 
     def float32(self, rows: np.ndarray | slice = slice(None), prefix: int | None = None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from navigator.contracts import UserError
 from navigator.importers.ingest import Limits, Source, write_catalog
@@ -38,6 +38,7 @@ def import_hf(
 def _open(name: str, split: str) -> "Dataset":
     """Raises UserError when there is no such data set, split or connection."""
     import datasets
+    from datasets.exceptions import DatasetsError
 
     folder = Path(name)
     try:
@@ -49,10 +50,10 @@ def _open(name: str, split: str) -> "Dataset":
                 raise UserError(f"data set {name} has no split {split!r}; it has {', '.join(map(str, found))}")
             return found[split]
         return datasets.load_dataset(name, split=split)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         why = " ".join(str(error).split())[:200]
         raise UserError(
-            f"cannot open data set {name!r}, split {split!r} ({why}); give a local folder, or check the name and the network"
+            f"cannot open data set {name!r}, split {split!r} ({why}); give a local folder, or check name and network"
         ) from error
 
 
@@ -66,7 +67,9 @@ def _chosen(present: list[str], mapping: dict[str, str], name: str) -> dict[str,
     both = {column: mapping.get(column, column) for column in COLUMNS["items"]}
     chosen = {column: wanted for column, wanted in both.items() if wanted in present}
     if not {"title", "description"} & chosen.keys():
-        raise UserError(f"{name} has no column for title; name it with --columns title=NAME, one of {', '.join(present)}")
+        raise UserError(
+            f"{name} has no column for title; name it with --columns title=NAME, one of {', '.join(present)}"
+        )
     return chosen
 
 
@@ -79,7 +82,7 @@ def _items(data: "Dataset", chosen: dict[str, str]) -> Iterator[dict[str, Any]]:
         if isinstance(feature, datasets.Image):
             data = data.cast_column(column, datasets.Image(decode=False))
     labels = {c: f for c, f in data.features.items() if isinstance(f, datasets.ClassLabel)}
-    for number, row in enumerate(data):
+    for number, row in enumerate(cast(Iterator[dict[str, Any]], iter(data))):
         named = {column: _label(row[wanted], labels.get(wanted)) for column, wanted in chosen.items()}
         if isinstance(named.get("keywords"), str):
             named["keywords"] = [named["keywords"]]

@@ -1,20 +1,19 @@
 """The one writer behind every importer: raw rows in, a checked catalogue out.
 
-An importer only says where rows come from. Here they are checked, pictures are decoded and shrunk, references are joined,
-and every row that cannot be taken is written to rejects.parquet with its table, its row in the source, its id and one
-reason of REASONS. Memory is bounded: items stream through in groups of 256, links through DuckDB (links.py); of the whole
-catalogue only the ids of items and boards are held.
+An importer only says where rows come from. Here they are checked, pictures are decoded and shrunk, references are
+joined, and every row that cannot be taken is written to rejects.parquet with its table, its row in the source, its id
+and one reason of REASONS. Memory is bounded: items stream through in groups of 256, links through DuckDB (links.py); of
+the whole catalogue only the ids of items and boards are held.
 """
 
 import itertools
+import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -23,17 +22,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from navigator.contracts import UserError, is_current, publish, read_manifest
-from navigator.contracts.catalog import BOARDS, REJECTS
+from navigator.contracts.catalog import BOARDS
 from navigator.contracts.manifest import digest
 from navigator.importers import links, rows
 from navigator.importers.pictures import PILLOW_LIMIT
+from navigator.importers.rejects import REASONS, Rejects
 
 Row = dict[str, Any]
-REASONS = (
-    "broken picture", "picture too large", "no picture", "duplicate id", "empty text", "wrong type", "unknown item",
-    "unknown board", "duplicate save",
-)  # fmt: skip
 ROW_GROUP = 256
+THREADS = min(4, os.cpu_count() or 1)  # few: each may hold a picture of max_pixels, decoded
 
 
 @dataclass(frozen=True)
@@ -80,39 +77,6 @@ class Source:
     interactions: Iterable[pa.RecordBatch] = ()
     items_total: int | None = None
     extra: tuple[str, ...] = ()
-
-
-class Rejects:
-    """Writes rejects.parquet as rejects come and counts them by reason; in strict mode the first one ends the command."""
-
-    def __init__(self, path: Path, strict: bool):
-        self.counts: Counter[str] = Counter()
-        self._strict = strict
-        self._path = path
-        self._rows: list[Row] = []
-
-    def __enter__(self) -> "Rejects":
-        self._writer = pq.ParquetWriter(self._path, REJECTS, compression="zstd")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._flush()
-        self._writer.close()
-
-    def add(self, table: str, row: int, row_id: Any, reason: str) -> None:
-        """Raises UserError in strict mode."""
-        if self._strict:
-            raise UserError(f"{table} row {row} (id {row_id!r}): {reason}; mend it or import without --strict")
-        self.counts[reason] += 1
-        row_id = "" if row_id is None else str(row_id)
-        self._rows.append({"table": table, "row": row, "id": row_id, "reason": reason})
-        if len(self._rows) >= 4096:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, REJECTS))
-        self._rows = []
 
 
 def write_catalog(
@@ -177,7 +141,7 @@ def _write_items(path: Path, source: Source, limits: Limits, rejects: Rejects) -
     progress = tqdm(total=source.items_total, desc="items", unit="item")
     take = partial(rows.take_item, extra=source.extra, max_side=limits.max_side, max_pixels=limits.max_pixels)
     writer = pq.ParquetWriter(path, schema, compression="zstd")
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, progress, writer as out:
+    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool, progress, writer as out:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is ours to check
         while chunk := list(itertools.islice(stream, ROW_GROUP)):
             for (number, raw), taken in zip(chunk, pool.map(take, [raw for _, raw in chunk]), strict=True):
@@ -212,7 +176,9 @@ def _write_boards(path: Path, boards: Iterable[Row], rejects: Rejects) -> set[st
             for number, raw in chunk:
                 taken = rows.take_board(raw)
                 if isinstance(taken, str) or taken["board_id"] in ids:
-                    rejects.add("boards", number, raw.get("board_id"), taken if isinstance(taken, str) else "duplicate id")
+                    rejects.add(
+                        "boards", number, raw.get("board_id"), taken if isinstance(taken, str) else "duplicate id"
+                    )
                     continue
                 ids.add(taken["board_id"])
                 ready.append(taken)

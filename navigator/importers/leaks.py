@@ -1,8 +1,8 @@
 """Takes out of a text the words that would give the answer away.
 
 Where a board is "uploader x keyword", a text that names the keyword, the uploader or the folder of a file makes board
-completion a reading test. `without` removes whole words only, in any case, accent and simple English number (flag, flags;
-berry, berries), with underscores and hyphens read as spaces.
+completion a reading test. `without` removes whole words only, in any case, accent and simple English number (flag,
+flags; berry, berries), with underscores and hyphens read as spaces. Mail and web addresses go too: they name people.
 """
 
 import re
@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
+_ADDRESS = re.compile(r"\S+@\S+|https?://\S+|www\.\S+", re.IGNORECASE)
 _SMALL = {"and", "the", "of"}
 _MIN_LETTERS = 3
 
@@ -29,6 +30,7 @@ def phrase_and_words(phrase: str) -> list[Term]:
 
 def without(text: str, terms: Iterable[Term]) -> str:
     """`text` without any of `terms`, tidied. Runs until nothing is left to remove: a removal can join two words."""
+    text = _ADDRESS.sub(" ", text)
     text = re.sub(r"[_\-\u2010-\u2015]+", " ", text)
     wanted = sorted({t for t in terms if t}, key=len, reverse=True)
     while True:

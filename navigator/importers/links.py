@@ -24,8 +24,8 @@ _BATCH = 65_536
 _EMPTY = {
     "board_items": "CREATE TABLE board_items "
     "(row BIGINT, label VARCHAR, bad BOOL, board_id VARCHAR, item_id VARCHAR, saved_at BIGINT)",
-    "interactions": "CREATE TABLE interactions "
-'(row BIGINT, label VARCHAR, bad BOOL, user_id VARCHAR, item_id VARCHAR, action VARCHAR, "at" BIGINT, value DOUBLE)',
+    "interactions": "CREATE TABLE interactions (row BIGINT, label VARCHAR, bad BOOL, "
+    'user_id VARCHAR, item_id VARCHAR, action VARCHAR, "at" BIGINT, value DOUBLE)',
 }
 # A row counts as a repeat when an earlier row that is not itself a reject says the same.
 _BOARD_ITEMS = """
@@ -71,7 +71,9 @@ class LinkStore:
         self._keep("items", self._item_ids)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._db.close()
         self._path.unlink(missing_ok=True)
 

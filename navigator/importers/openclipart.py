@@ -1,21 +1,20 @@
 """Debian's openclipart as a catalogue: public-domain drawings; a board is what one uploader filed under one keyword.
 
-The packages openclipart-svg and openclipart-png hold each work twice. The SVG tells who drew it and what it is about, the
-PNG is the picture. Left out, and counted in the manifest: SVG files that are links to another, icon themes, playing cards
-and the generated stars. Works with the same PNG bytes are one work (Debian links them); the item id is made from those
-bytes, so that the second one is a "duplicate id".
+The packages openclipart-svg and openclipart-png hold each work twice. The SVG tells who drew it and what it is about,
+the PNG is the picture. Left out, and counted in the manifest: SVG files that are links to another, icon themes, playing
+cards and the generated stars. Works with the same PNG bytes are one work (Debian links them); the item id is made from
+those bytes, so that the second one is a "duplicate id".
 
 Boards need three works. A board is a topic that an uploader chose, so some keywords make none: the uploader's own name,
 "unsorted" (filed nowhere) and "hash" (a script's slip). Words that are also folder names (food, flags) are topics.
 
-`text`, which models read, lacks the keywords of the item's boards, the uploader's name and the folder names, all of which
-would give the board away (leaks.py). `title` is as published, and `keywords` are kept for people, never for models.
+`text`, which models read, lacks the keywords of the item's boards, the uploader's name and the folder names, all of
+which would give the board away (leaks.py). `title` is as published; `keywords` are kept for people, never for models.
 """
 
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,9 @@ def import_openclipart(
 def _root(source: Path, kind: str) -> Path:
     """The `.../openclipart/svg` or `.../openclipart/png` folder, at most three levels below `source`."""
     tail = Path("usr/share/openclipart") / kind
-    found = next((root / tail for root in (source, source / kind, *sorted(source.glob("*"))) if (root / tail).is_dir()), None)
+    found = next(
+        (root / tail for root in (source, source / kind, *sorted(source.glob("*"))) if (root / tail).is_dir()), None
+    )
     if found is None:
         raise UserError(f"no {tail} below {source}; get it with `navigator fetch openclipart` or give --source FOLDER")
     return found
@@ -132,9 +133,7 @@ def _source(drawings: list[Drawing], max_pixels: int) -> Source:
     columns = [pa.array(column, pa.string()) for column in (list(zip(*saves, strict=True)) or [[], []])]
     return Source(
         items=(_item(drawing, keywords[drawing.item_id]) for drawing in drawings),
-        boards=(
-            {"board_id": names[key], "title": key[1].replace("_", " "), "owner_id": key[0]} for key in boards
-        ),
+        boards=({"board_id": names[key], "title": key[1].replace("_", " "), "owner_id": key[0]} for key in boards),
         board_items=[pa.record_batch(columns, names=["board_id", "item_id"])],
         items_total=len(drawings),
         extra=("uploader", "source_path"),
@@ -172,9 +171,10 @@ def _item(drawing: Drawing, board_keywords: set[str]) -> dict[str, Any]:
     terms = [term(keyword) for keyword in board_keywords] + phrase_and_words(work.uploader)
     for folder in drawing.place.parent.parts:
         terms += phrase_and_words(folder)
-    parts = [without(part, terms) for part in (work.title, work.description)]
+    terms += [term(f"{credit} {work.uploader}") for credit in ("by", "clipart by", "clip art by") if work.uploader]
+    parts = list(dict.fromkeys(without(part, terms) for part in (work.title, work.description)))
     return {
         "item_id": drawing.item_id, "title": work.title, "description": work.description,
         "keywords": list(work.keywords), "image": drawing.picture, "uploader": work.uploader,
-        "source_path": drawing.place.as_posix(), "text": ". ".join(part for part in parts if part),
+        "source_path": drawing.place.as_posix(), "text": without(". ".join(part for part in parts if part), terms),
     }  # fmt: skip

@@ -82,7 +82,7 @@ def shrink(data: bytes, max_side: int, max_pixels: int) -> bytes:
 
 
 def _to_rgb(picture: Image.Image, max_side: int) -> Image.Image:
-    """Decode, turn upright, shrink, then lay on white. Shrinking comes before compositing: fewer pixels, same result."""
+    """Decode, turn upright, shrink, then lay on white (in this order: fewer pixels to lay)."""
     if picture.mode.startswith("I"):  # 16-bit grey: keep the high byte, `convert` would clip instead
         picture = picture.convert("I").point(lambda value: value / 256).convert("L")
     clear = "A" in picture.getbands() or "transparency" in picture.info

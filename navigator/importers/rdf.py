@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+_SLIP = re.compile(r"HASH\(0x[0-9a-f]+\)")
+
 
 @dataclass(frozen=True)
 class Work:
@@ -50,8 +52,7 @@ def _by_pattern(text: str) -> Work:
         return found.group(1) if found else ""
 
     keywords = re.findall(r"<(?:\w+:)?li\b[^>]*>(.*?)</(?:\w+:)?li>", text, re.DOTALL)
-    plain = [html.unescape(part) for part in (first("title"), first("description"), first("title", first("creator")))]
-    return _work(*plain, [html.unescape(keyword) for keyword in keywords])
+    return _work(first("title"), first("description"), first("title", first("creator")), list(keywords))
 
 
 def _work(title: str | None, description: str | None, uploader: str | None, keywords: list[str | None]) -> Work:
@@ -61,8 +62,10 @@ def _work(title: str | None, description: str | None, uploader: str | None, keyw
 
 
 def _clean(text: str | None) -> str:
-    """One line; undoes the second escaping of some files (`&amp;eacute;`) and UTF-8 that was once read as Latin-1."""
-    text = " ".join(html.unescape(text or "").split())
+    """One line; undoes double escaping (`&amp;eacute;`), UTF-8 read as Latin-1, and the slip `HASH(0x..)`."""
+    text = " ".join(html.unescape(html.unescape(text or "")).split())
+    if _SLIP.fullmatch(text):
+        return ""
     if re.search("[\u00c2-\u00c5][\u0080-\u00bf]", text):
         try:
             return text.encode("latin-1").decode("utf-8")

@@ -32,9 +32,9 @@ _READERS = {
 
 
 def import_table(
-    out: Path, items: Path, interactions: Path | None = None, boards: Path | None = None, board_items: Path | None = None,
-    columns: dict[str, str] | None = None, image_root: Path | None = None, separator: str = ",", strict: bool = False,
-    max_pixels: int = 50_000_000, max_side: int = 256,
+    out: Path, items: Path, interactions: Path | None = None, boards: Path | None = None,
+    board_items: Path | None = None, columns: dict[str, str] | None = None, image_root: Path | None = None,
+    separator: str = ",", strict: bool = False, max_pixels: int = 50_000_000, max_side: int = 256,
 ) -> dict[str, Any]:  # fmt: skip
     """Import CSV, TSV or Parquet files.
 
@@ -80,7 +80,7 @@ def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
     """table -> the SQL that reads it under the contract's names.
 
     Raises:
-        UserError: a missing file, an unknown format, an unknown name on either side of the mapping, a column that must be.
+        UserError: a missing file or needed column, an unknown format, an unknown name on either side of the mapping.
     """
     _check_keys(mapping)
     present = {table: _file_columns(path) for table, path in files.items()}
@@ -89,7 +89,9 @@ def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
         if not any(name in present.get(table, ()) for table in tables):
             table = next((t for t in tables if t in files), None)
             if table is None:
-                raise UserError(f"columns maps {key}={name}, but no file for it is given; give --{key.split('.')[0]} FILE")
+                raise UserError(
+                    f"columns maps {key}={name}, but no file for it is given; give --{key.split('.')[0]} FILE"
+                )
             raise UserError(f"no column {name!r} (for {key}) in {files[table]}; it has {', '.join(present[table])}")
     selects = {}
     for table, path in files.items():
@@ -98,7 +100,9 @@ def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
         if lacking:
             has = ", ".join(present[table])
             raise UserError(f"{path} has no column for {lacking}; name it with --columns {lacking}=NAME, one of {has}")
-        parts = ", ".join(f"{_quoted(name)} AS {_quoted(column)}" for column, name in chosen.items() if name is not None)
+        parts = ", ".join(
+            f"{_quoted(name)} AS {_quoted(column)}" for column, name in chosen.items() if name is not None
+        )
         selects[table] = f"SELECT {parts} FROM {_scan(path)}"
     return selects
 
@@ -168,7 +172,7 @@ def _item(row: dict[str, Any], image_root: Path | None, separator: str) -> dict[
 
 
 def _image(value: Any, image_root: Path | None) -> Any:
-    """Bytes as they are, a path below `image_root`. A path that leads out of it stays text: "wrong type" to the writer."""
+    """Bytes, or a path below `image_root`. A path that leads out of it stays text, "wrong type" to the writer."""
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if not isinstance(value, str) or not value or image_root is None:
