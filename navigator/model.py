@@ -116,7 +116,7 @@ class Swapped:
         query = self._query(base, self._at_retrieve(hidden, input_ids))
         last = hidden[:, prefix:].unflatten(1, (count, k))[:, :, -1]  # (B, C, H): each candidate's last token
         start = torch.einsum("bcd,bd->bc", candidates.to(query), query)
-        return start + self.ranking_head(last)[..., 0], query
+        return start + self.ranking_head(F.normalize(last, dim=-1))[..., 0], query
 
     def _at_retrieve(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
         found = input_ids == self.config.retrieve_token_id
@@ -125,7 +125,8 @@ class Swapped:
         return hidden[found]  # (B, H)
 
     def _query(self, base: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        return F.normalize(base.to(hidden) + self.retrieval_head(hidden), dim=-1)
+        # The unit hidden state keeps the correction on the scale of the unit vectors it corrects.
+        return F.normalize(base.to(hidden) + self.retrieval_head(F.normalize(hidden, dim=-1)), dim=-1)
 
 
 def _candidate_mask(attention_mask: torch.Tensor, prefix: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,11 +22,13 @@ class StepBatch:
         task: see train.tasks.TASKS.
         examples: B examples.
         sample: item indices drawn uniformly as negatives, the same in every process.
+        cold: (B,) bool, examples whose target is shown without its graph factors.
     """
 
     task: str
     examples: list[Example]
     sample: np.ndarray
+    cold: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ObjectiveConfig:
     temperature: of the softmax over items and candidates.
     negatives: uniform negatives a step, where the catalogue is too large for a full softmax.
     full_softmax_below: up to this many items, all of them are candidates.
+    cold_targets: share of targets shown as an item without saves would be, with refined vectors: the factors were
+        made from the very save that is asked for, which no held-out target can have in its own.
     """
 
     tasks: dict[str, float]
@@ -46,6 +50,7 @@ class ObjectiveConfig:
     temperature: float = 0.05
     negatives: int = 1024
     full_softmax_below: int = 20_000
+    cold_targets: float = 0.5
 
 
 class Objective(nn.Module):
@@ -60,7 +65,8 @@ class Objective(nn.Module):
         task = task_of_step(weights, seed, step)
         examples = draw(self.world, task, size, seed, step, self.config.max_history, self.config.candidates)
         rng = np.random.default_rng([seed, step, 3])
-        return StepBatch(task, examples, rng.integers(len(self.world.texts), size=self.config.negatives))
+        sample = rng.integers(len(self.world.texts), size=self.config.negatives)
+        return StepBatch(task, examples, sample, rng.random(size) < self.config.cold_targets)
 
     def forward(self, batch: StepBatch, start: int, stop: int) -> torch.Tensor:
         examples = batch.examples[start:stop]
@@ -68,9 +74,9 @@ class Objective(nn.Module):
             return self._describe(examples).sum()
         if batch.task == "ranking":
             return self._rank(examples).sum()
-        return self._retrieve(examples, batch).sum()
+        return self._retrieve(examples, batch, batch.cold[start:stop]).sum()
 
-    def _retrieve(self, examples: list[Example], batch: StepBatch) -> torch.Tensor:
+    def _retrieve(self, examples: list[Example], batch: StepBatch, cold: np.ndarray) -> torch.Tensor:
         world, device = self.world, self.world.recommender.device
         queries = self._queries(examples)
         everything = len(world.texts) <= self.config.full_softmax_below
@@ -93,9 +99,10 @@ class Objective(nn.Module):
             log_expected = log_expected_counts(
                 candidates, world.popularity, len(batch.examples), len(batch.sample), is_hard
             )
+        own = self._put(world.without_graph([e.target for e in examples], cold))
         return retrieval_loss(
-            queries.float(), world.items[candidates], targets, blocked.to(device), self.config.temperature, log_expected
-        )
+            queries.float(), world.items[candidates], targets, blocked.to(device), self.config.temperature, log_expected, own
+        )  # fmt: skip
 
     def _queries(self, examples: list[Example]) -> torch.Tensor:
         """(B, D) unit queries; an example without history asks by its target's words."""

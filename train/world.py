@@ -54,6 +54,15 @@ class World:
             np.add.at(counts, list(sequence.items), 1)
         return torch.from_numpy(counts / counts.sum()).float().to(self.recommender.device)
 
+    def without_graph(self, rows: list[int], cold: np.ndarray) -> np.ndarray:
+        """(len(rows), D) item vectors; where `cold`, without the graph factors beside the content (refined vectors)."""
+        vectors = self.matrix[rows]
+        manifest = self.recommender.vectors.manifest
+        content = vectors.shape[1] if manifest is None else manifest.config.get("content_dim", vectors.shape[1])
+        vectors[cold, content:] = 0.0
+        vectors[cold] = normalise(vectors[cold])
+        return vectors
+
     @cached_property
     def described(self) -> np.ndarray:
         """Indices of items that have words."""

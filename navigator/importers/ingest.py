@@ -30,6 +30,7 @@ from navigator.importers.rejects import REASONS, Rejects
 
 Row = dict[str, Any]
 ROW_GROUP = 256
+VERSION = 1  # raise it when the same source would give other rows: older catalogues are then made again
 THREADS = min(4, os.cpu_count() or 1)  # few: each may hold a picture of max_pixels, decoded
 
 
@@ -101,7 +102,7 @@ def write_catalog(
         UserError: nothing could be imported, or strict mode met a reject.
     """
     out = Path(out)
-    config = {**config, **vars(limits)}
+    config = {**config, **vars(limits), "version": VERSION}
     if is_current(out, "catalog", config, inputs):
         return {"out": str(out), "unchanged": True, **read_manifest(out, "catalog", "navigator import").metrics}
     with publish(out, "catalog", config, inputs) as work:

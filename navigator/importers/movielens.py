@@ -68,15 +68,19 @@ def _items(
 
 
 def _posters(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(movie id, picture), read a row group at a time; the file must be sorted by movie id."""
-    last = -1
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=256, columns=["movie_id", "image"]):
-            for movie_id, image in zip(batch["movie_id"].to_pylist(), batch["image"].to_pylist(), strict=True):
-                if movie_id < last:
-                    raise UserError(f"{path} is not sorted by movie_id ({movie_id} comes after {last}); sort it first")
-                last = movie_id
-                yield str(movie_id), image
+    """(movie id, picture), read a batch at a time; the file must be sorted by movie id."""
+    try:
+        with pq.ParquetFile(path) as file:
+            has = file.schema_arrow.names
+            if not {"movie_id", "image"} <= set(has):
+                raise UserError(f"{path} needs the columns movie_id and image; it has {', '.join(has)}")
+            ids = file.read(["movie_id"])["movie_id"].to_pylist()
+            if ids != sorted(ids):
+                raise UserError(f"{path} is not sorted by movie_id; sort it first")
+            for batch in file.iter_batches(batch_size=256, columns=["movie_id", "image"]):
+                yield from zip(map(str, batch["movie_id"].to_pylist()), batch["image"].to_pylist(), strict=True)
+    except pa.ArrowException as error:
+        raise UserError(f"{path} is not a readable Parquet file ({error}); get it again") from error
 
 
 def _tags(path: Path) -> dict[str, list[str]]:
@@ -90,10 +94,13 @@ def _tags(path: Path) -> dict[str, list[str]]:
 def _ratings(path: Path) -> Iterator[pa.RecordBatch]:
     names = {"userId": "user_id", "movieId": "item_id", "timestamp": "at", "rating": "value"}
     texts = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), include_columns=list(names))
-    with pa_csv.open_csv(path, convert_options=texts) as reader:
-        for batch in reader:
-            renamed = batch.rename_columns([names[name] for name in batch.schema.names])
-            yield renamed.append_column("action", pa.array(["rate"] * len(batch), pa.string()))
+    try:
+        with pa_csv.open_csv(path, convert_options=texts) as reader:
+            for batch in reader:
+                renamed = batch.rename_columns([names[name] for name in batch.schema.names])
+                yield renamed.append_column("action", pa.array(["rate"] * len(batch), pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise UserError(f"cannot read {path}: {error}; it needs the columns {', '.join(names)}") from error
 
 
 def _csv(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:

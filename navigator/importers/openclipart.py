@@ -111,11 +111,16 @@ def _left_out(path: Path, place: Path, picture: Path) -> str:
 
 
 def _about_a_tenth(drawings: list[Drawing]) -> list[Drawing]:
-    """Whole uploaders, in the order of the hash of their names, as long as they fit into a tenth."""
+    """Whole uploaders, so that their boards stay whole: those with boards, in the order of the hash of their names.
+
+    None may fill more than a quarter of the room, else a tenth would be one person's taste.
+    """
     sizes = Counter(drawing.work.uploader for drawing in drawings)
-    room, kept = len(drawings) // 10, set()
-    for uploader in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
-        if sizes[uploader] <= room:
+    with_boards = {uploader for uploader, _ in _boards(drawings)}
+    room = len(drawings) // 10
+    largest, kept = max(MIN_BOARD, room // 4), set()
+    for uploader in sorted(with_boards, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        if sizes[uploader] <= min(largest, room):
             kept.add(uploader)
             room -= sizes[uploader]
     return [drawing for drawing in drawings if drawing.work.uploader in kept]

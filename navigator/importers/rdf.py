@@ -51,7 +51,7 @@ def _by_pattern(text: str) -> Work:
         found = re.search(rf"<(?:\w+:)?{tag}\b[^>/]*>(.*?)</(?:\w+:)?{tag}>", inside, re.DOTALL)
         return found.group(1) if found else ""
 
-    keywords = re.findall(r"<(?:\w+:)?li\b[^>]*>(.*?)</(?:\w+:)?li>", text, re.DOTALL)
+    keywords = re.findall(r"<(?:\w+:)?li\b[^>/]*>(.*?)</(?:\w+:)?li>", text, re.DOTALL)
     return _work(first("title"), first("description"), first("title", first("creator")), list(keywords))
 
 
