@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from navigator.assets import cache_dir
 from navigator.contracts import UserError, read_manifest
 from navigator.contracts.manifest import MANIFEST, digest, file_digest, write_text
 
@@ -68,88 +69,80 @@ def demo(smoke: bool = False, out: Path | None = None) -> dict[str, Any]:
 
 def _first_stages(home: Path, smoke: bool) -> list[Stage]:
     """Up to the post-trained model."""
-    from navigator.assets import cache_dir
-
-    presets = Path("configs/smoke" if smoke else "configs/demo")
-    catalog, vectors, refined, taste = (str(home / name) for name in ("catalog", "vectors", "refined", "graph"))
-    content, encoder = home / "catalog", cache_dir() / "encoder"
+    cache = cache_dir()
     tenth = ["--tenth"] if smoke else []
+    boards = home / "boards.png"
     return [
-        _navigator("fetch", ["fetch", "all"], cache_dir() / "backbone"),
-        _navigator("import", ["import", "openclipart", "--out", catalog, *tenth], content, [cache_dir() / "openclipart"]),
-        _navigator("show", ["show", catalog, "--out", str(home / "boards.png")], home / "boards.png", [content]),
-        _navigator("embed", ["embed", catalog, "--out", vectors], home / "vectors", [content, encoder]),
-        _navigator("graph", ["graph", catalog, "--out", taste], home / "graph", [content]),
-        _navigator(
-            "refine", ["refine", "--graph", taste, "--vectors", vectors, "--catalog", catalog, "--out", refined],
-            home / "refined", [home / "graph", home / "vectors"],
+        Stage("fetch", ["navigator.cli", "fetch", "all"], cache / "backbone"),
+        _command(home, "import", ["import", "openclipart", *tenth], [], "catalog", [cache / "openclipart"]),
+        Stage(
+            "show", ["navigator.cli", "show", str(home / "catalog"), "--out", str(boards)], boards, [home / "catalog"]
         ),
-        _navigator("swap", ["swap", "--vectors", refined, "--out", str(home / "swapped")], home / "swapped", [home / "refined", cache_dir() / "backbone"]),
-        _train(home, "align", presets, "swapped", "aligned"),
-        _train(home, "posttrain", presets, "aligned", "model"),
-    ]  # fmt: skip
+        _command(home, "embed", ["embed"], ["catalog"], "vectors", [cache / "encoder"]),
+        _command(home, "graph", ["graph"], ["catalog"], "graph"),
+        _command(home, "refine", ["refine"], ["graph", "vectors", "catalog"], "refined"),
+        _command(
+            home,
+            "swap",
+            ["swap", "--vectors", str(home / "refined")],
+            [],
+            "swapped",
+            [home / "refined", cache / "backbone"],
+        ),
+        _train(home, smoke, "align", "swapped", "aligned"),
+        _train(home, smoke, "posttrain", "aligned", "model"),
+    ]
 
 
 def _last_stages(home: Path, smoke: bool) -> list[Stage]:
     """The comparison's native model (same training time), the index, one recommendation, the bench."""
-    from navigator.assets import cache_dir
-
-    presets = Path("configs/smoke" if smoke else "configs/demo")
-    names = ("catalog", "vectors", "refined", "graph", "model", "native", "index")
-    catalog, vectors, refined, taste, model, native, index = (str(home / name) for name in names)
-    spent = sum(
-        read_manifest(home / name, "model", "navigator demo").metrics["train_seconds"] for name in ("aligned", "model")
-    )
-    board = _sample_board(home / "graph")
-    sheet = home / "recommendation.png"
-    made = [home / name for name in ("catalog", "vectors", "refined", "graph", "model", "native")]
+    cache, refined = cache_dir(), str(home / "refined")
+    trained = [read_manifest(home / name, "model", "navigator demo") for name in ("aligned", "model")]
+    spent = sum(manifest.metrics["train_seconds"] for manifest in trained)
+    sheet, preset = home / "recommendation.png", _preset(smoke, "bench")
+    words = ["recommend", *_flags(home, "model", "index", "catalog"), "--vectors", refined]
+    words += ["--board", _sample_board(home / "graph"), "--sheet", str(sheet)]
+    made = ["catalog", "vectors", "refined", "graph", "model", "native"]
+    bench = ["bench.cli", "run", "--config", str(preset), *_flags(home, *made), "--model_vectors", refined]
+    bench += ["--sheets", f"{home / 'boards.png'},{sheet}", "--out", str(home / "report")]
     return [
-        _navigator(
-            "native-swap", ["swap", "--vectors", refined, "--native", "embedded", "--out", str(home / "native-swapped")],
-            home / "native-swapped", [home / "refined", cache_dir() / "encoder", cache_dir() / "backbone"],
+        _command(
+            home, "native-swap", ["swap", "--vectors", refined, "--native", "embedded"], [], "native-swapped",
+            [home / "refined", cache / "encoder", cache / "backbone"],
         ),
-        _train(home, "native", presets, "native-swapped", "native", ["--loop.max_seconds", f"{spent:.0f}"]),
-        _navigator("index", ["index", refined, "--out", index], home / "index", [home / "refined"]),
-        _navigator(
-            "recommend", ["recommend", "--model", model, "--vectors", refined, "--index", index, "--catalog", catalog, "--board", board, "--sheet", str(sheet)],
-            sheet, [home / "model", home / "index"],
-        ),
-        _bench(home, presets, ["--catalog", catalog, "--vectors", vectors, "--refined", refined, "--graph", taste, "--model", model, "--model_vectors", refined, "--native", native], made),
+        _train(home, smoke, "native", "native-swapped", "native", ["--loop.max_seconds", f"{spent:.0f}"]),
+        _command(home, "index", ["index", refined], [], "index", [home / "refined"]),
+        Stage("recommend", ["navigator.cli", *words], sheet, [home / "model", home / "index"]),
+        Stage("bench", bench, home / "report", [*(home / name for name in made), preset]),
     ]  # fmt: skip
 
 
-def _navigator(name: str, words: list[str], out: Path, inputs: list[Path] | None = None) -> Stage:
-    return Stage(name, ["navigator.cli", *words], out, inputs or [])
+def _flags(home: Path, *names: str) -> list[str]:
+    """``--NAME HOME/NAME`` for every artefact named."""
+    return [word for name in names for word in (f"--{name}", str(home / name))]
 
 
-def _bench(home: Path, presets: Path, words: list[str], inputs: list[Path]) -> Stage:
-    preset = presets / "bench.yaml"
-    command = ["bench.cli", "run", *words, "--config", str(preset), "--out", str(home / "report")]
-    return Stage("bench", command, home / "report", [*inputs, preset])
+def _preset(smoke: bool, name: str) -> Path:
+    return Path("configs") / ("smoke" if smoke else "demo") / f"{name}.yaml"
 
 
-def _train(home: Path, name: str, presets: Path, source: str, out: str, extra: list[str] | None = None) -> Stage:
-    preset = presets / f"{name}.yaml"
-    module = "train.align" if name == "align" else "train.posttrain"
-    launch = [
-        "accelerate.commands.launch",
-        "--num_processes",
-        "1",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    ]
-    launch += ["--num_cpu_threads_per_process", str(os.cpu_count() or 1)]
-    words = ["-m", module, "--config", str(preset), "--model", str(home / source), "--vectors", str(home / "refined")]
-    words += ["--catalog", str(home / "catalog"), "--out", str(home / out), *(extra or [])]
-    inputs = [home / source, home / "refined", home / "catalog", preset]
-    if module == "train.posttrain":
-        words += ["--graph", str(home / "graph")]
-        inputs.append(home / "graph")
-    return Stage(name, launch + words, home / out, inputs)
+def _command(
+    home: Path, name: str, words: list[str], reads: list[str], out: str, more: list[Path] | None = None
+) -> Stage:
+    """A navigator command that reads artefacts by flags of their names and writes HOME/OUT."""
+    command = ["navigator.cli", *words, *_flags(home, *reads), "--out", str(home / out)]
+    return Stage(name, command, home / out, [*(home / read for read in reads), *(more or [])])
+
+
+def _train(home: Path, smoke: bool, name: str, source: str, out: str, extra: list[str] | None = None) -> Stage:
+    """One process of accelerate on this machine, without its questions."""
+    module, preset = ("train.align" if name == "align" else "train.posttrain"), _preset(smoke, name)
+    reads = ["catalog"] if name == "align" else ["catalog", "graph"]
+    command = ["accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no"]
+    command += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(os.cpu_count() or 1), "-m", module]
+    command += ["--config", str(preset), "--model", str(home / source), "--vectors", str(home / "refined")]
+    command += [*_flags(home, *reads), "--out", str(home / out), *(extra or [])]
+    return Stage(name, command, home / out, [home / source, home / "refined", *(home / read for read in reads), preset])
 
 
 def _sample_board(taste_graph: Path) -> str:

@@ -146,7 +146,7 @@ def _history(catalog: Catalog, board: str | None, user: str | None, items: list[
         return f"like {len(items)} items", items
     table, key, value = ("board_items", "board_id", board) if board is not None else ("interactions", "user_id", user)
     rows = catalog.table(table)
-    rows = rows.filter(pc.equal(rows[key], value))
+    rows = rows.filter(pc.field(key) == value)
     if not rows.num_rows:
         known = sorted(set(catalog.table(table, [key])[key].to_pylist()))
         some = f"; some that it has: {', '.join(known[:5])}" if known else "; it has none"
@@ -194,12 +194,12 @@ def _answer(
         from navigator.sheet import SheetRow, contact_sheet
 
         ids = [r["item"] for r in results]
-        pictures = Catalog.open(catalog).images(shown + ids)
-        asked = [pictures.get(i) for i in shown] if image is None else [image.read_bytes()]
-        captions = [titles.get(i, i) for i in shown] if image is None else [image.name]
+        pictures: dict[str, bytes | None] = dict(Catalog.open(catalog).images(shown + ids))
+        asked = [pictures.get(i) for i in shown] if image is None else [image.read_bytes() or None]
+        captions = [titles.get(i) or i for i in shown] if image is None else [image.name]
         rows = [
             SheetRow(title, asked, captions),
-            SheetRow("results", [pictures.get(i) for i in ids], [titles.get(i, i) for i in ids]),
+            SheetRow("results", [pictures.get(i) for i in ids], [titles.get(i) or i for i in ids]),
         ]
         contact_sheet(rows if asked else rows[1:], sheet)
         answer["sheet"] = str(sheet)

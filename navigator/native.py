@@ -8,6 +8,7 @@ that only how the pictures enter differs. This is generous to the native model, 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,8 @@ class NativeRecommender(Recommender):
 
     def __init__(
         self,
-        model: torch.nn.Module,
-        processor,
+        model: Any,
+        processor: Any,
         vectors: ItemVectors,
         pictures: dict[str, bytes],
         max_history: int = MAX_HISTORY,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class Recommender:
     Histories and candidates are row numbers of the vector store; at most the last `max_history` items are read.
     """
 
-    def __init__(self, model: torch.nn.Module, processor, vectors: ItemVectors, max_history: int = MAX_HISTORY):
+    def __init__(self, model: Any, processor: Any, vectors: ItemVectors, max_history: int = MAX_HISTORY):
         self.model, self.processor, self.vectors, self.max_history = (
             model,
             processor.attach(vectors),

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from navigator.contracts import UserError
-from navigator.model import KINDS, Swapped, build_tower
+from navigator.model import KINDS, build_tower
 from navigator.processor import RETRIEVE_TOKEN, NavigatorProcessor
 
 MAX_TOKENS_PER_ITEM = 64
@@ -97,7 +97,7 @@ def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype:
 
 def open_swapped(
     folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu"
-) -> tuple[Swapped, NavigatorProcessor]:
+) -> tuple[Any, NavigatorProcessor]:
     """Model and processor of a swapped folder.
 
     Raises:
@@ -112,10 +112,12 @@ def open_swapped(
         raise UserError(
             f"{folder} holds a {kind!r} model, not a swapped one ({', '.join(known)}); run `navigator swap --backbone {folder}`"
         )
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device).eval()
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+    model = model.to(device).eval()
     processor = AutoProcessor.from_pretrained(folder)
     if processor.tokens_per_item != model.tokens_per_item:
         raise UserError(
-            f"{folder}: the processor writes {processor.tokens_per_item} tokens an item, the tower {model.tokens_per_item}; swap again"
+            f"{folder}: the processor writes {processor.tokens_per_item} tokens an item, "
+            f"the tower {model.tokens_per_item}; swap again"
         )
     return model, processor

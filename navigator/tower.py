@@ -7,6 +7,7 @@ item's grid row (1, 2, 2k) announces k tokens; no modelling file is copied.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -58,10 +59,9 @@ class ItemTower(Tower):
         nn.init.normal_(
             self.output.weight, std=self.token_rms / (0.65 * self.hidden_size**0.5)
         )  # E[gelu(x)^2] = 0.65^2
-        for layer in (self.input, self.output, *self.deepstack):
-            nn.init.zeros_(layer.bias)
-        for layer in self.deepstack:
-            nn.init.zeros_(layer.weight)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias") or name.startswith("deepstack."):
+                nn.init.zeros_(parameter)
 
     def forward(self, pixel_values: torch.Tensor, grid_thw: torch.Tensor | None = None, **_: object) -> TowerOutput:
         """pixel_values: (n, D) item vectors; grid_thw: (n, 3), rows (1, 2, 2k).
@@ -102,7 +102,7 @@ class PatchTower(Tower):
         super().__init__()
         import timm
 
-        self.trunk = timm.create_model(timm_model, pretrained=False, num_classes=0)
+        self.trunk: Any = timm.create_model(timm_model, pretrained=False, num_classes=0)
         self.grid, self.tokens = grid, grid * grid
         self.projector = ItemTower(self.trunk.num_features, hidden_size, 1, deepstack_levels, token_rms)
 

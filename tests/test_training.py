@@ -154,7 +154,7 @@ def test_examples_never_show_what_is_held_out_or_asked(stock):
 
 def test_bad_mixtures_are_refused(stock):
     world = make_world(stock)
-    with pytest.raises(UserError, match="unknown task 'dance'.*allowed are board-completion"):
+    with pytest.raises(UserError, match=r"unknown task 'dance'.*allowed are board-completion"):
         check_tasks({"dance": 1.0}, world)
     world.sequences = []
     with pytest.raises(UserError, match="the split is empty"):

@@ -1,6 +1,7 @@
 """From a batch of one task to the sum of its losses; the only module that accelerate wraps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class Objective(nn.Module):
 
     def __init__(self, world: World, config: ObjectiveConfig):
         super().__init__()
-        self.model = world.recommender.model
+        self.model: Any = world.recommender.model
         self.world, self.config = world, config
 
     def draw(self, weights: dict[str, float], size: int, seed: int, step: int) -> StepBatch:

@@ -102,6 +102,7 @@ def _with_candidates(example: Example, world: World, rng: np.random.Generator, c
     negatives += [int(i) for i in pool if i not in barred and i not in negatives][:missing]
     if len(negatives) < count - 1:
         raise UserError(
-            f"a catalogue of {len(world.texts)} items has too few negatives for {count} candidates; lower --objective.candidates"
+            f"a catalogue of {len(world.texts)} items has too few negatives for {count} candidates; "
+            "lower --objective.candidates"
         )
     return Example(example.history, example.target, example.positives, (example.target, *negatives))

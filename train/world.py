@@ -9,7 +9,7 @@ import torch
 
 from graph.store import TasteGraph
 from navigator.contracts import Catalog, ItemVectors, UserError
-from navigator.contracts.signals import Query, TasteSequence, make_queries
+from navigator.contracts.signals import TASKS, Query, TasteSequence, make_queries
 from navigator.contracts.vectors import normalise
 from navigator.native import NativeRecommender
 from navigator.recommend import Recommender
@@ -75,7 +75,7 @@ class World:
     def valid_queries(self, limit: int = 0) -> list[Query]:
         """Validation queries of every task that has some; a seeded choice of `limit` when that is not 0."""
         found: list[Query] = []
-        for task in sorted({s.task for s in self.sequences}):
+        for task in TASKS:
             if any(s.task == task and s.valid and s.items for s in self.sequences):
                 found += make_queries(self.sequences, task, "valid")
         if limit and len(found) > limit:
@@ -96,7 +96,8 @@ def open_world(
     store = ItemVectors.open(vectors)
     if store.ids != opened.item_ids:
         raise UserError(
-            f"vectors {vectors} ({len(store.ids)} items) are not of catalog {catalog} ({len(opened.item_ids)}); embed it again"
+            f"vectors {vectors} ({len(store.ids)} items) are not of catalog {catalog} "
+            f"({len(opened.item_ids)}); embed it again"
         )
     if native:
         recommender: Recommender = NativeRecommender.open(model, catalog, vectors, str(device), "float32")
