@@ -1,5 +1,7 @@
 """navigator-bench: run the systems side by side, compare two runs."""
 
+import sys
+
 from bench.compare import compare
 from bench.run import run
 from navigator.cli_tools import run_commands
@@ -8,3 +10,7 @@ from navigator.cli_tools import run_commands
 def main(argv: list[str] | None = None) -> int:
     """Console script; returns the exit code."""
     return run_commands("navigator-bench", {"run": run, "compare": compare}, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -176,6 +176,8 @@ def run_stage(stage: Stage, home: Path) -> bool:
         raise UserError(
             f"stage {stage.name} failed with exit code {result.returncode}; see above, mend it and run the demo again"
         )
+    if _state(stage.out) is None:
+        raise UserError(f"stage {stage.name} ended without making {stage.out}; run `{stage.shown}` by hand to see why")
     for line in result.stdout.splitlines()[:30]:
         print(f"    {line}", file=sys.stderr)
     print(f"[{stage.name}] {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)

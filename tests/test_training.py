@@ -123,7 +123,10 @@ def test_sampled_softmax_trains_too(stock, tmp_path):
 
 def test_training_lowers_the_loss_and_keeps_the_best_weights(stock, tmp_path):
     world = make_world(stock)
-    loop = LoopConfig(steps=40, batch_size=8, warmup=2, precision="no", eval_every=10, seed=2)
+    rates = {"tower": 1e-2, "heads": 3e-2, "language": 5e-3}
+    loop = LoopConfig(
+        steps=40, batch_size=8, warmup=2, precision="no", eval_every=10, seed=2, learning_rates=rates
+    )  # fmt: skip
     parts, _ = split_parts(world.recommender.model, "full")
     module = Objective(world, ObjectiveConfig({"board-completion": 1.0}))
     queries = world.valid_queries()
