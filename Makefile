@@ -30,7 +30,7 @@ test: assets ## run the tests
 check: setup ## lint, types, layering
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
-	$(RUN)/pyright
+	$(RUN)/pyright --pythonpath $(RUN)/python
 	$(RUN)/lint-imports
 
 fmt: setup ## format the code
