@@ -72,8 +72,11 @@ def _first_stages(home: Path, smoke: bool) -> list[Stage]:
     cache = cache_dir()
     tenth = ["--tenth"] if smoke else []
     boards = home / "boards.png"
+    fetched = all((cache / name / MANIFEST).is_file() for name in ("backbone", "encoder", "openclipart"))
+    if fetched:
+        print(f"[fetch] weights and pictures are in {cache}, not fetched again", file=sys.stderr)
     return [
-        Stage("fetch", ["navigator.cli", "fetch", "all"], cache / "backbone"),
+        *([] if fetched else [Stage("fetch", ["navigator.cli", "fetch", "all"], cache / "backbone")]),
         _command(home, "import", ["import", "openclipart", *tenth], [], "catalog", [cache / "openclipart"]),
         Stage(
             "show", ["navigator.cli", "show", str(home / "catalog"), "--out", str(boards)], boards, [home / "catalog"]
