@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+INSTALL := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 SMOKE ?=
 
-.PHONY: help setup assets demo test check fmt clean
+.NOTPARALLEL: # two pips must not write to one environment at once
+.PHONY: help setup dev assets demo test check fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -12,11 +14,17 @@ help: ## list the targets
 $(VENV)/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "error: Python 3.11 or newer is needed; set PYTHON=python3.x" >&2; exit 2)
 	@$(PYTHON) -m venv $(VENV) || (echo "error: no venv module; on Debian or Ubuntu: apt install python3-venv" >&2; exit 2)
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt torch torchvision
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	$(INSTALL) torch torchvision
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.ready
+	$(INSTALL) -e '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.ready ## make the virtual environment (.venv) with pinned packages
+
+dev: $(VENV)/.dev ## add what tests and checks need
 
 assets: setup ## fetch and convert the embedded weights and the clip art (once, then offline)
 	$(RUN)/navigator fetch all
@@ -24,16 +32,16 @@ assets: setup ## fetch and convert the embedded weights and the clip art (once, 
 demo: setup ## run the main job on the embedded default (SMOKE=1: a tenth of it)
 	$(RUN)/navigator demo $(if $(SMOKE),--smoke)
 
-test: assets ## run the tests
+test: dev assets ## run the tests
 	$(RUN)/python -m pytest -q
 
-check: setup ## lint, types, layering
+check: dev ## lint, types, layering
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/pyright --pythonpath $(RUN)/python
 	$(RUN)/lint-imports
 
-fmt: setup ## format the code
+fmt: dev ## format the code
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 

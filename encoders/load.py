@@ -1,7 +1,7 @@
 """One interface to any open_clip model: a local folder, a hub id, or a model name.
 
-open_clip does the loading. This module adds what the rest needs: a fingerprint, unit vectors as numpy, one fusion rule,
-the spatial map of a picture tower, and errors that say what is allowed.
+open_clip does the loading. This module adds what the rest needs: a fingerprint, unit vectors as numpy, the
+spatial map of a picture tower, and errors that say what is allowed.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.utils import to_2tuple
 from safetensors import SafetensorError
 
-from encoders.fusion import fuse
+from encoders.fusion import GatedFusion, load_gate
 from encoders.pictures import Picture, prepare_picture
 from navigator.contracts import UserError
 from navigator.contracts.manifest import content_fingerprint, digest
@@ -48,6 +48,7 @@ class Encoder:
         size: rows and columns of the pictures the tower reads.
         device: where it runs.
         autocast: bfloat16 inside the towers; results are float32 either way.
+        gate: the learned fusion of an encoder tuned by train.clip; None: fixed weights.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Encoder:
     model: Any
     transform: Any
     tokenizer: Any
-    fuse = staticmethod(fuse)
+    gate: GatedFusion | None = None
 
     def prepare(self, picture: Picture) -> torch.Tensor:
         """One picture (encoded bytes or PIL) -> (3, S, S) float32; see encoders.pictures."""
@@ -123,13 +124,16 @@ class Encoder:
         return np.concatenate(rows) if rows else np.zeros((0, *shape), np.float32)
 
 
-def load_encoder(name: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Encoder:
+def load_encoder(
+    name: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, image_size: int | None = None
+) -> Encoder:
     """Load an encoder for inference.
 
     Args:
         name: a local open_clip folder, "hf-hub:ORG/NAME", or an open_clip "MODEL" or "MODEL:PRETRAINED".
         device: where to run.
         dtype: torch.float32, or torch.bfloat16 for autocast.
+        image_size: side of the pictures in pixels, where the tower can read other sizes than its own.
 
     Raises:
         UserError: unknown name, broken folder, or the hub cannot be reached.
@@ -142,7 +146,9 @@ def load_encoder(name: str, device: str | torch.device = "cpu", dtype: torch.dty
     source, pretrained = (f"local-dir:{folder}", None) if folder else _split(name)
     try:
         kwargs = {} if folder is None else _local_text_tower(folder)
-        loaded = open_clip.create_model_and_transforms(source, pretrained, pretrained_text=False, **kwargs)
+        loaded = open_clip.create_model_and_transforms(
+            source, pretrained, pretrained_text=False, force_image_size=image_size, **kwargs
+        )
         model: Any = loaded[0]
         tokenizer: Any = open_clip.get_tokenizer(source)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -156,7 +162,9 @@ def load_encoder(name: str, device: str | torch.device = "cpu", dtype: torch.dty
         dim = model.encode_text(tokenizer(["a"]).to(device)).shape[-1]
     rows, columns = to_2tuple(model.visual.preprocess_cfg["size"])
     bfloat16 = dtype == torch.bfloat16
-    return Encoder(name, fingerprint, dim, (rows, columns), torch.device(device), bfloat16, model, loaded[2], tokenizer)
+    gate = load_gate(folder) if folder else None
+    place, transform = torch.device(device), loaded[2]
+    return Encoder(name, fingerprint, dim, (rows, columns), place, bfloat16, model, transform, tokenizer, gate)
 
 
 def local_folder(name: str) -> Path | None:

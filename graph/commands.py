@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from graph.saves import board_saves, positions, user_saves
-from graph.split import Split, UserSplit, sequences_of, split_boards, split_users, time_cut
+from graph.divide import Parts, divide
+from graph.saves import positions
+from graph.split import Split, UserSplit, sequences_of
 from navigator.contracts import Catalog, ItemVectors, UserError, is_current, publish, read_manifest
 from navigator.contracts.manifest import digest
 from navigator.contracts.signals import write_sequences
@@ -33,6 +34,8 @@ def build_graph(
     walks: int = 1000,
     length: int = 20,
     restart: float = 0.3,
+    unseen_owners: float = 0.0,
+    unseen_valid: float = 0.0,
 ) -> dict[str, Any]:
     """Build the taste graph of a catalogue: split first, then edges, walks and training signals from the rest.
 
@@ -50,6 +53,9 @@ def build_graph(
         walks: random walks from each item.
         length: most steps of a walk.
         restart: probability of going back to the item after each step.
+        unseen_owners: share of the board owners, fixed by their ids, whose boards are kept from training altogether
+            and written as test requests; a user's interactions are not touched.
+        unseen_valid: a further share of the owners, as validation requests.
 
     Returns:
         Counts of nodes, edges, held-out saves and signals.
@@ -61,7 +67,7 @@ def build_graph(
     config = {
         "seed": seed, "min_board": min_board, "valid_fraction": valid_fraction, "user_split": user_split,
         "global_quantile": global_quantile, "interests": interests, "actions": actions, "walks": walks,
-        "length": length, "restart": restart,
+        "length": length, "restart": restart, "unseen_owners": unseen_owners, "unseen_valid": unseen_valid,
     }  # fmt: skip
     inputs = {"catalog": opened.fingerprint}
     if is_current(out, "graph", config, inputs):
@@ -71,11 +77,11 @@ def build_graph(
             f"walks {walks}, length {length}, restart {restart}: allowed are >= 1, >= 1 and between 0 and 1"
         )
     with publish(out, "graph", config, inputs, seed) as work, tqdm(total=3, desc="taste graph", unit="step") as bar:
-        boards, titles, users, counts = _split(opened, config)
+        parts = divide(opened, config)
         bar.update()
-        edge_counts, saves = _write_graph(work.path, opened, boards, titles, users, config)
+        edge_counts, saves = _write_graph(work.path, opened, parts, config)
         bar.update()
-        work.metrics = counts | edge_counts | _write_signals(work.path, opened, boards, saves, config)
+        work.metrics = parts.counts | edge_counts | _write_signals(work.path, opened, parts.boards, saves, config)
         bar.update()
     return {"out": str(out), "unchanged": False, **work.metrics}
 
@@ -129,32 +135,14 @@ def refine(
     return {"out": str(out), "unchanged": False, **work.metrics}
 
 
-def _split(catalog: Catalog, config: dict[str, Any]) -> tuple[Split, list[str], Split, dict[str, int]]:
-    """Boards, their titles, users, and the counts of both splits."""
-    boards, titles = board_saves(catalog)
-    users, left_out = user_saves(catalog, config["actions"])
-    if not len(boards.owner) and not len(users.owner):
-        raise UserError(
-            f"catalog {catalog.path} has no save in board_items or interactions; there is no taste to learn"
-        )
-    counts, cut = {"interactions_of_other_actions": left_out}, None
-    if config["user_split"] == "global-time":
-        cut = time_cut(users, config["global_quantile"])
-        counts |= {"time_cut": cut, "board_saves_after_cut": int((boards.at > cut).sum())}
-        boards = boards.rows(boards.at <= cut)
-    seed, fraction = config["seed"], config["valid_fraction"]
-    board_split = split_boards(boards, seed, config["min_board"], fraction)
-    user_split = split_users(users, seed, fraction, config["user_split"], cut)
-    return board_split, titles, user_split, counts | board_split.counts | user_split.counts
-
-
 def _write_graph(
-    folder: Path, catalog: Catalog, boards: Split, titles: list[str], users: Split, config: dict[str, Any]
+    folder: Path, catalog: Catalog, parts: Parts, config: dict[str, Any]
 ) -> tuple[dict[str, int], list[Any]]:
     """Write nodes, edges and sequences; returns their counts and the edges of boards and of users."""
     from graph.build import ABOUT, HAS, HOLDS, SAVED, interest_edges, save_edges
     from graph.store import write_nodes_and_edges
 
+    boards, titles, users = parts.boards, parts.titles, parts.users
     keywords = None
     if config["interests"] == "keywords":
         keywords = [words or [] for words in catalog.table("items", ["keywords"])["keywords"].to_pylist()]
@@ -165,6 +153,8 @@ def _write_graph(
     write_nodes_and_edges(folder, nodes, edges)
     sequences = sequences_of("board-completion", boards, titles) + sequences_of("next-item", users)
     write_sequences(folder / "sequences.parquet", sequences, catalog.item_ids)
+    if parts.unseen is not None:
+        write_sequences(folder / "unseen.parquet", parts.unseen, catalog.item_ids)
     counts = {f"nodes_{name}": len(ids) for name, ids in nodes.items()}
     counts |= {f"edges_{edge_type[1]}": len(table.src) for edge_type, table in edges.items()}
     trained = len(boards.train.owner) + len(users.train.owner)

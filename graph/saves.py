@@ -1,11 +1,37 @@
-"""Saves of a catalogue as plain arrays: external ids in, indices out."""
+"""Saves as plain arrays: how they are read from a catalogue (external ids in, indices out) and grouped by owner."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph.split import UNKNOWN_TIME, Saves
 from navigator.contracts import Catalog, UserError
+
+UNKNOWN_TIME = -1
+
+
+@dataclass(frozen=True)
+class Saves:
+    """Saves as parallel arrays, one row a save.
+
+    Attributes:
+        ids: external ids of the owners (boards or users).
+        owner: (n,) int64, position in `ids`.
+        item: (n,) int64 item index.
+        at: (n,) int64 seconds since 1970, UNKNOWN_TIME where unknown.
+    """
+
+    ids: Sequence[str]
+    owner: np.ndarray
+    item: np.ndarray
+    at: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> "Saves":
+        """The chosen rows (mask or positions), owners unchanged."""
+        return Saves(self.ids, self.owner[chosen], self.item[chosen], self.at[chosen])
 
 
 def board_saves(catalog: Catalog) -> tuple[Saves, list[str]]:
@@ -15,6 +41,15 @@ def board_saves(catalog: Catalog) -> tuple[Saves, list[str]]:
     owner = positions(rows["board_id"], pa.array(ids, pa.string()), "board")
     titles = [title or "" for title in boards["title"].to_pylist()]
     return _saves(catalog, ids, owner, rows["item_id"], rows["saved_at"]), titles
+
+
+def board_owners(catalog: Catalog) -> list[str]:
+    """Whose each board is, in the order of boards.parquet; a board without an owner is its own."""
+    boards = catalog.table("boards", ["board_id", "owner_id"])
+    return [
+        owner or board
+        for owner, board in zip(boards["owner_id"].to_pylist(), boards["board_id"].to_pylist(), strict=True)
+    ]
 
 
 def user_saves(catalog: Catalog, actions: list[str] | None = None) -> tuple[Saves, int]:
@@ -51,6 +86,35 @@ def positions(values: pa.Array | pa.ChunkedArray, ids: pa.Array, what: str) -> n
             f"{what} {unknown!r} is not among the {len(ids):,} of the catalogue; import the catalogue again"
         )
     return np.asarray(found, dtype=np.int64)
+
+
+def distinct(saves: Saves) -> Saves:
+    """The saves by (owner, item), each pair once, with its earliest time."""
+    saves = saves.rows(np.lexsort((saves.at, saves.item, saves.owner)))
+    return saves.rows(first_of_pairs(saves.owner, saves.item))
+
+
+def first_of_pairs(owner: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Positions of the first occurrence of each (owner, item), ascending."""
+    key = owner.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+    return np.sort(np.unique(key, return_index=True)[1])
+
+
+def groups(owner: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each run of equal owners; `owner` is sorted."""
+    if not len(owner):
+        return []
+    return np.split(np.arange(len(owner)), np.flatnonzero(np.diff(owner)) + 1)
+
+
+def id_of(saves: Saves, rows: np.ndarray) -> str:
+    """The external id of the owner whose rows these are."""
+    return saves.ids[int(saves.owner[rows[0]])]
+
+
+def owner_rng(seed: int, owner_id: str) -> np.random.Generator:
+    """An owner's own chance, by seed and id alone: it survives reordered rows and other owners that come and go."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}|{owner_id}".encode()).digest()[:8]))
 
 
 def _index_in(values: pa.Array | pa.ChunkedArray, ids: pa.Array) -> pa.Array | pa.ChunkedArray:

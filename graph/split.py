@@ -7,41 +7,19 @@ is what the graph legitimately knows. Boards with identical item sets are merged
 answer away.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from graph.saves import UNKNOWN_TIME, Saves, distinct, first_of_pairs, groups, id_of, owner_rng
 from navigator.contracts import UserError
 from navigator.contracts.signals import Task, TasteSequence
 
 TRAIN, VALID, TEST = 0, 1, 2
-UNKNOWN_TIME = -1
 MIN_VALID_USER = 4
 UserSplit = Literal["leave-last-out", "global-time"]
-
-
-@dataclass(frozen=True)
-class Saves:
-    """Saves as parallel arrays, one row a save.
-
-    Attributes:
-        ids: external ids of the owners (boards or users).
-        owner: (n,) int64, position in `ids`.
-        item: (n,) int64 item index.
-        at: (n,) int64 seconds since 1970, UNKNOWN_TIME where unknown.
-    """
-
-    ids: Sequence[str]
-    owner: np.ndarray
-    item: np.ndarray
-    at: np.ndarray
-
-    def rows(self, chosen: np.ndarray) -> "Saves":
-        """The chosen rows (mask or positions), owners unchanged."""
-        return Saves(self.ids, self.owner[chosen], self.item[chosen], self.at[chosen])
 
 
 @dataclass(frozen=True)
@@ -74,16 +52,13 @@ def split_boards(saves: Saves, seed: int = 0, min_board: int = 4, valid_fraction
         UserError: min_board below 2 or valid_fraction outside 0..1.
     """
     _check_fraction(valid_fraction)
-    if min_board < 2:
-        raise UserError(
-            f"min_board is {min_board}: a board needs an item to hold out and one to ask with; give 2 or more"
-        )
-    saves = _distinct(saves, np.lexsort((saves.at, saves.item, saves.owner)))
+    check_min_board(min_board)
+    saves = distinct(saves)
     part = np.full(len(saves.owner), TRAIN, np.int8)
     keep = np.ones(len(part), bool)
     seen: set[bytes] = set()
     merged = 0
-    for rows in sorted(_groups(saves.owner), key=lambda rows: _id(saves, rows)):
+    for rows in sorted(groups(saves.owner), key=lambda rows: id_of(saves, rows)):
         items = saves.item[rows].tobytes()
         if items in seen:
             keep[rows] = False
@@ -91,7 +66,7 @@ def split_boards(saves: Saves, seed: int = 0, min_board: int = 4, valid_fraction
             continue
         seen.add(items)
         if len(rows) >= min_board:
-            chance = _owner_rng(seed, _id(saves, rows))
+            chance = owner_rng(seed, id_of(saves, rows))
             test, valid = chance.permutation(len(rows))[:2]
             part[rows[test]] = TEST
             if len(rows) >= min_board + 2 and chance.random() < valid_fraction:
@@ -124,12 +99,12 @@ def split_users(
     part = np.full(len(ordered), TRAIN, np.int8)
     if user_split == "global-time":
         part[saves.at > cut] = TEST
-    for rows in _groups(saves.owner):
+    for rows in groups(saves.owner):
         if user_split == "leave-last-out" and len(rows) >= 2:
             part[rows[-1]] = TEST
         train = rows[part[rows] == TRAIN]
         enough = len(rows if user_split == "leave-last-out" else train) >= MIN_VALID_USER
-        if enough and valid_fraction and _owner_rng(seed, _id(saves, rows)).random() < valid_fraction:
+        if enough and valid_fraction and owner_rng(seed, id_of(saves, rows)).random() < valid_fraction:
             part[train[-1]] = VALID
     return _counted("users", saves, part, {"user_saves_repeated": repeated})
 
@@ -158,19 +133,27 @@ def user_order(saves: Saves) -> np.ndarray:
     by_row = timeless[saves.owner]
     row = np.arange(len(saves.owner))
     order = np.lexsort((np.where(by_row, row, saves.item), np.where(by_row, 0, saves.at), saves.owner))
-    return order[_first_of_pairs(saves.owner[order], saves.item[order])]
+    return order[first_of_pairs(saves.owner[order], saves.item[order])]
 
 
 def sequences_of(task: Task, split: Split, titles: Sequence[str] | None = None) -> list[TasteSequence]:
     """One sequence an owner, in the order of the owners; `titles` by owner position."""
     saves, sequences = split.saves, []
-    for rows in _groups(saves.owner):
+    for rows in groups(saves.owner):
         owner = int(saves.owner[rows[0]])
         items, valid, test = (
             tuple(saves.item[rows[split.part[rows] == part]].tolist()) for part in (TRAIN, VALID, TEST)
         )
         sequences.append(TasteSequence(task, saves.ids[owner], titles[owner] if titles else "", items, valid, test))
     return sequences
+
+
+def check_min_board(min_board: int) -> None:
+    """Raises UserError: a board that cannot both hold out an item and ask with another."""
+    if min_board < 2:
+        raise UserError(
+            f"min_board is {min_board}: a board needs an item to hold out and one to ask with; give 2 or more"
+        )
 
 
 def _check_fraction(valid_fraction: float) -> None:
@@ -183,29 +166,3 @@ def _counted(name: str, saves: Saves, part: np.ndarray, extra: dict[str, int]) -
     for label, value in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
         counts[f"{name}_{label}_saves"] = int((part == value).sum())
     return Split(saves, part, counts)
-
-
-def _distinct(saves: Saves, order: np.ndarray) -> Saves:
-    saves = saves.rows(order)
-    return saves.rows(_first_of_pairs(saves.owner, saves.item))
-
-
-def _first_of_pairs(owner: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Positions of the first occurrence of each (owner, item), ascending."""
-    key = owner.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
-    return np.sort(np.unique(key, return_index=True)[1])
-
-
-def _groups(owner: np.ndarray) -> list[np.ndarray]:
-    """Row numbers of each run of equal owners; `owner` is sorted."""
-    if not len(owner):
-        return []
-    return np.split(np.arange(len(owner)), np.flatnonzero(np.diff(owner)) + 1)
-
-
-def _id(saves: Saves, rows: np.ndarray) -> str:
-    return saves.ids[int(saves.owner[rows[0]])]
-
-
-def _owner_rng(seed: int, owner_id: str) -> np.random.Generator:
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}|{owner_id}".encode()).digest()[:8]))

@@ -3,6 +3,7 @@
 nodes_{board,user,interest,item}.parquet   id                        row order = node index
 edges_{holds,saved,has,about}.parquet      src, dst, time, weight    int32 node indices; training edges only
 sequences.parquet                          navigator.contracts.signals (training saves and what is held out)
+unseen.parquet                             the same, boards of unseen owners (graph.unseen); only when asked for
 pairs.parquet                              item_a, item_b, visits    external ids
 hard_negatives.parquet                     item_id, negatives[], ranks[]
 manifest.json                              kind "graph"; inputs.catalog is the catalogue's fingerprint
@@ -67,6 +68,12 @@ class TasteGraph:
     def sequences(self) -> list[TasteSequence]:
         """Boards, then users, with their held-out items, by internal item index."""
         return read_sequences(self.path / "sequences.parquet", self.item_index)
+
+    @cached_property
+    def unseen(self) -> list[TasteSequence]:
+        """Boards of owners of whom training knows nothing (see graph.unseen); empty in a graph built without them."""
+        path = self.path / "unseen.parquet"
+        return read_sequences(path, self.item_index) if path.is_file() else []
 
     @cached_property
     def pairs(self) -> np.ndarray:

@@ -17,6 +17,7 @@ COMMANDS: Tree = {
     },
     "show": catalog_commands.show,
     "embed": encode_commands.embed,
+    "cutover": encode_commands.cutover,
     "graph": build_graph,
     "refine": refine,
     "swap": model_commands.swap,

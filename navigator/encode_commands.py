@@ -3,10 +3,13 @@
 Here, and only here, the name "embedded" becomes a folder: encoders/ knows folders and model names, not the cache.
 """
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from navigator.contracts import UserError
+from navigator.contracts import UserError, read_manifest
+from navigator.contracts.exchange import exchange
 
 
 def fetch(what: Literal["all", "weights", "openclipart"] = "all", allow_unpinned: bool = False) -> dict[str, Any]:
@@ -40,35 +43,96 @@ def embed(
     catalog: Path,
     out: Path,
     encoder: str = "embedded",
+    graph: Path | None = None,
     batch_size: int = 64,
     picture_weight: float = 0.5,
-    precision: Literal["float16", "float32"] = "float16",
+    precision: Literal["float16", "float32", "int8"] = "float16",
+    dim: int | None = None,
     device: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     strict: bool = False,
+    next: bool = False,
+    fresh: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    actors: int = 1,
 ) -> dict[str, Any]:
-    """Give every item of a catalogue one unit vector: its picture and its text, fused.
+    """Give every item of a catalogue one unit vector: its picture and the words about it, fused.
 
-    Resumes after an interruption; memory does not grow with the catalogue.
+    Only new and changed items are encoded when `out` was made by the same encoder in the same way before. Resumes after
+    an interruption; memory does not grow with the catalogue.
 
     Args:
-        catalog: catalogue folder (see `navigator import`).
+        catalog: catalogue folder (see `navigator import`); captions are read from a column `caption` of its items.
         out: folder of the item vectors.
         encoder: "embedded", a local open_clip folder, "hf-hub:ORG/NAME", an open_clip "MODEL" or "MODEL:PRETRAINED".
+        graph: taste graph of the catalogue; the titles of an item's training boards become a part of it.
         batch_size: items a forward pass.
-        picture_weight: share of the picture against the text, 0 to 1; an item that has only one of them uses it alone.
-        precision: number format on disk, float16 or float32.
+        picture_weight: share of the picture against the words, 0 to 1; not for an encoder with a learned gate.
+        precision: number format on disk: float16, float32 or int8 (with one step size a dimension).
+        dim: keep only this many first dimensions, for an encoder trained with Matryoshka prefixes; default all.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        workers: threads that decode pictures.
+        workers: threads that decode pictures; default one a core.
         strict: stop at the first unreadable picture instead of counting it and going on with the text.
+        next: write OUT.next and leave OUT as it is, until `navigator cutover OUT`.
+        fresh: embed every item again.
+        engine: "local", or "ray": Ray Data actors (extra ray), the same vectors.
+        actors: with --engine ray, how many work at once, each with its own encoder.
 
     Returns:
-        out, items, dim, encoder fingerprint, counts of missing and unreadable parts, seconds.
+        out, items, dim, encoder fingerprint, how many items were encoded, reused and removed, counts of missing and
+        unreadable parts, seconds.
     """
-    from encoders.embed import embed_catalog
+    from encoders.embed import Settings, embed_catalog
 
-    name = resolve_encoder(encoder)
-    return embed_catalog(catalog, out, name, batch_size, picture_weight, precision, device, workers, strict, encoder)
+    settings = Settings(
+        resolve_encoder(encoder), encoder, batch_size, picture_weight, precision, dim, device,
+        os.cpu_count() or 1 if workers is None else workers, strict, engine, actors,
+    )  # fmt: skip
+    target, beside = (beside_of(out, "next"), out) if next else (out, None)
+    return embed_catalog(catalog, target, settings, graph, fresh, beside)
+
+
+def cutover(out: Path, back: bool = False) -> dict[str, Any]:
+    """Make OUT.next (navigator embed --next) the store OUT, at once; the store it was becomes OUT.previous.
+
+    Whoever has OUT open goes on reading the old vectors. Indexes and models of another encoder's vectors refuse the new
+    store: build and train them on OUT.next before. An OUT.previous of an earlier cut-over is removed.
+
+    Args:
+        out: folder of the item vectors.
+        back: exchange OUT and OUT.previous instead, to go back (or forth again).
+
+    Returns:
+        out, and what it and OUT.previous hold now.
+
+    Raises:
+        UserError: there is no complete OUT.next, or with `back` no OUT.previous.
+    """
+    previous, coming = beside_of(out, "previous"), beside_of(out, "next")
+    if back:
+        read_manifest(previous, "vectors", f"navigator cutover {out}")
+        read_manifest(out, "vectors", f"navigator embed CATALOG --out {out}")
+    else:
+        read_manifest(coming, "vectors", f"navigator embed CATALOG --out {out} --next")
+        shutil.rmtree(previous, ignore_errors=True)
+        # Until the exchange the new store is called OUT.previous: killed here, `cutover OUT --back` finishes the step.
+        coming.rename(previous)
+    if out.exists():
+        exchange(previous, out)
+    else:
+        previous.rename(out)
+    answer: dict[str, Any] = {"out": str(out)}
+    for key, path in (("now", out), ("previous", previous)):
+        if path.exists():
+            held = read_manifest(path, "vectors", "navigator embed")
+            names = ("encoder_name", "encoder", "dim", "precision")
+            answer[key] = {name: held.config.get(name) for name in names} | {"items": held.metrics.get("items")}
+    return answer
+
+
+def beside_of(out: Path, what: str) -> Path:
+    """The store of the same name with an ending: OUT.next or OUT.previous."""
+    return out.with_name(f"{out.name}.{what}")
 
 
 def resolve_encoder(name: str) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from navigator.contracts import ItemVectors, Manifest, UserError, is_current, publish, read_manifest
+from navigator.contracts.vectors import as_stored
 
 Kind = Literal["flat", "ivf", "hnsw"]
 KINDS: tuple[Kind, ...] = ("flat", "ivf", "hnsw")
@@ -99,8 +100,8 @@ class ItemIndex:
         return self.index.reconstruct(self.ids.index(item_id))
 
     def content_query(self, content: np.ndarray) -> np.ndarray:
-        """Content vectors (B, content_dim) as queries (B, D): where graph factors were laid beside content, they are zero."""
-        return np.pad(content, ((0, 0), (0, self.index.d - content.shape[1]))).astype(np.float32)
+        """An encoder's vectors (B, E) as queries (B, D): cut to the indexed prefix, zero where graph factors lie."""
+        return as_stored(content, self.manifest.config["content_dim"], self.index.d)
 
     def search(
         self, queries: np.ndarray, k: int, exclude: list[set[str]] | None = None

@@ -14,6 +14,7 @@ from transformers import AutoProcessor, BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from navigator.contracts import ItemVectors, UserError
+from navigator.contracts.vectors import as_stored
 from navigator.model import KINDS
 
 RETRIEVE_TOKEN = "<|retrieve|>"
@@ -60,7 +61,9 @@ class NavigatorProcessor(ProcessorMixin):
         return {key: value for key, value in saved.items() if not key.startswith("_")}
 
     def attach(self, vectors: ItemVectors, encode_pictures: PictureEncoder | None = None) -> "NavigatorProcessor":
-        """Give the processor its catalogue, and optionally an encoder for new pictures: pictures -> (n, D).
+        """Give the processor its catalogue, and optionally an encoder for new pictures: pictures -> (n, E).
+
+        Of the E dimensions those are read that the vectors keep (a Matryoshka prefix of the encoder's).
 
         Raises:
             UserError: vectors of another encoder or size than the tower was made for; both fingerprints are named.
@@ -164,7 +167,8 @@ class NavigatorProcessor(ProcessorMixin):
             return self._as_vectors([part["item"]])[0]
         if self._encode_pictures is None:
             raise UserError("this message shows a picture that is not in the catalogue; attach an encoder to see it")
-        return self._encode_pictures([part["image"]])[0]
+        store = self._store()
+        return as_stored(self._encode_pictures([part["image"]]), store.content_dim, store.dim)[0]
 
     def _store(self) -> ItemVectors:
         if self._vectors is None:

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from encoders.fusion import fuse
+from encoders.fusion import PARTS, GatedFusion, fuse, load_gate, save_gate
 from encoders.load import Encoder, folder_fingerprint, load_encoder
-from encoders.pictures import UnreadablePictureError, flatten_picture
+from encoders.parts import encode_parts, join
+from encoders.pictures import UnreadablePictureError, flatten_picture, prepare_picture
 from navigator.assets import cache_dir
 from navigator.contracts import UserError
 
@@ -98,21 +99,79 @@ def test_a_tower_without_a_map_is_named(tmp_path: Path):
         encoder.picture_grid([png((0, 0, 0))])
 
 
+NAN = np.full(2, np.nan, np.float32)
+X, Y = np.eye(2, dtype=np.float32)
+DIAGONAL = np.array([1, 1], np.float32) / np.sqrt(np.float32(2))
+
+
 def test_fusion_by_hand():
-    x, y = np.eye(2, dtype=np.float32)
-    pictures, texts = np.stack([x, x, x, 0 * x]), np.stack([y, y, 0 * y, 0 * y])
-    fused = fuse(pictures, texts, 0.75, np.array([1, 0, 1, 0], bool), np.array([1, 1, 0, 0], bool))
-    both = np.array([0.75, 0.25]) / np.hypot(0.75, 0.25)
-    assert np.allclose(fused, np.stack([both, y, x, 0 * x]), atol=1e-6)
-    assert np.allclose(fuse(None, texts[:2], 0.75), [y, y]) and np.allclose(fuse(pictures[:1], None, 0.0), [x])
+    """w for the picture, the rest shared equally by the words; missing parts are not read (they are NaN here)."""
+    values = np.array([[X, Y, NAN, NAN], [NAN, Y, NAN, NAN], [X, NAN, NAN, NAN], [NAN] * 4, [X, Y, -X, NAN]])
+    has = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], bool)
+    fused = fuse(values, has, 0.75)
+    three = (0.75 - 0.125) * X + 0.125 * Y
+    wanted = [(0.75 * X + 0.25 * Y) / np.hypot(0.75, 0.25), Y, X, 0 * X, three / np.linalg.norm(three)]
+    assert fused.dtype == np.float32 and np.allclose(fused, wanted, atol=1e-6)
     with pytest.raises(UserError, match=r"picture weight 1.5: allowed are 0"):
-        fuse(pictures, texts, 1.5)
+        fuse(values, has, 1.5)
 
 
-def test_an_item_without_a_picture_keeps_its_text_at_any_weight():
-    text = np.array([[0.6, 0.8]], np.float32)
-    for weight in (0.0, 0.5, 1.0):
-        assert np.allclose(fuse(np.zeros((1, 2), np.float32), text, weight, np.array([False]), np.array([True])), text)
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_one_part_alone_is_the_item_at_any_weight(weight: float):
+    for part in range(len(PARTS)):
+        has = np.arange(len(PARTS))[None] == part
+        values = np.where(has[..., None], np.array([0.6, 0.8], np.float32), np.nan)
+        assert np.allclose(fuse(values, has, weight), [[0.6, 0.8]])
+
+
+def test_a_new_gate_is_the_fixed_rule_for_picture_and_text():
+    values = torch.tensor(np.array([[X, Y, Y, Y], [X, Y, Y, Y], [X, Y, Y, Y], [X, Y, Y, Y]]))
+    has = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=torch.bool)
+    gate = GatedFusion(2)
+    fused = gate(values, has).detach().numpy()
+    assert np.allclose(fused, [DIAGONAL, X, Y, 0 * X], atol=1e-6)
+    assert np.allclose(fused, fuse(values.numpy(), has.numpy(), 0.5), atol=1e-6)
+    weights = gate.weights(values, torch.ones(4, 4, dtype=torch.bool)).detach()
+    assert torch.allclose(weights.sum(1), torch.ones(4)) and (weights[:, 2:] < weights[:, :2].min()).all()
+
+
+def test_the_gate_does_not_read_missing_parts_and_comes_back_from_its_files(tmp_path: Path):
+    torch.manual_seed(1)
+    gate = GatedFusion(DIM).requires_grad_(False)
+    for parameter in gate.parameters():
+        parameter.normal_()
+    values, has = torch.randn(5, len(PARTS), DIM), torch.rand(5, len(PARTS)) < 0.5
+    has[:, 1] = True
+    other = torch.where(has[..., None], values, torch.tensor(1e3))
+    assert torch.allclose(gate(values, has), gate(other, has), atol=1e-6)
+    save_gate(gate, tmp_path)
+    again = load_gate(tmp_path)
+    assert again is not None and torch.equal(again(values, has), gate(values, has))
+    assert load_gate(tmp_path / "none") is None
+    (tmp_path / "fusion.json").write_text("{}")
+    with pytest.raises(UserError, match=r"fusion part of encoder .* cannot be read"):
+        load_gate(tmp_path)
+
+
+def test_parts_are_what_the_towers_give_and_blank_words_are_missing(encoder: Encoder):
+    red = encoder.prepare(png((255, 0, 0)))
+    parts = encode_parts(
+        encoder,
+        [red, None, None],
+        ["a flag", " ", ""],
+        [["red things", "flags"], ["flags", " "], []],
+        ["", "a cloth", ""],
+    )
+    assert parts.has.tolist() == [[True, True, True, False], [False, False, True, True], [False, True, False, False]]
+    first, second = encoder.encode_texts(["red things", "flags"])
+    mean = (first + second) / np.linalg.norm(first + second)
+    assert np.allclose(parts.values[0, 0], encoder.encode_pictures([png((255, 0, 0))])[0], atol=1e-5)
+    assert np.allclose(parts.values[0, 1:3], [encoder.encode_texts(["a flag"])[0], mean], atol=1e-5)
+    assert np.allclose(parts.values[1, 2:], [second, encoder.encode_texts(["a cloth"])[0]], atol=1e-5)
+    assert np.allclose(parts.values[2, 1], encoder.encode_texts([""])[0], atol=1e-5)
+    picture = parts.only("picture")
+    assert picture.has.sum() == 1 and np.allclose(join(encoder, picture, 0.5)[0], parts.values[0, 0], atol=1e-6)
+    assert np.allclose(join(encoder, parts, 0.5), fuse(parts.values, parts.has, 0.5))
 
 
 def test_fingerprints_differ_by_weights_and_survive_a_copy(tmp_path: Path):
@@ -146,6 +205,15 @@ def test_transparent_becomes_white_and_large_is_reduced():
     assert flat.mode == "RGB" and flat.size == (100, 50)
     assert flat.getpixel((5, 5)) == (0, 0, 255) and flat.getpixel((95, 45)) == (255, 255, 255)
     assert flatten_picture(Image.new("L", (7, 3), 9), 100).size == (7, 3)
+
+
+def test_a_picture_is_prepared_to_the_bit_as_by_the_stock_transform(encoder: Encoder):
+    noise = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    assert torch.equal(encoder.prepare(image), encoder.transform(image))
+    stock = encoder.transform.transforms[-1]
+    other = lambda given: encoder.transform(given) + 1  # noqa: E731 - a transform that does not end in Normalize
+    assert torch.equal(prepare_picture(image, other, 32), encoder.transform(image) + 1) and stock.mean == [0.5] * 3
 
 
 def test_a_bomb_and_a_broken_file_are_errors(encoder: Encoder, monkeypatch: pytest.MonkeyPatch):

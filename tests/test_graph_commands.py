@@ -11,7 +11,9 @@ import pytest
 from graph.build import HAS, HOLDS, SAVED
 from graph.commands import build_graph, refine
 from graph.factors import co_save_factors, train_counts
+from graph.split import TEST, TRAIN, VALID, Saves, sequences_of, split_users
 from graph.store import TasteGraph
+from graph.unseen import owner_parts
 from navigator.contracts import Catalog, ItemVectors, UserError, publish
 from navigator.contracts.catalog import TABLES
 from navigator.contracts.vectors import normalise, write_vectors
@@ -20,13 +22,16 @@ POSTERS = Path(__file__).parents[1].parent / "shared" / "data" / "movielens-post
 SIGNALS = ("edges_holds", "edges_saved", "edges_has", "edges_about", "pairs", "hard_negatives")
 
 
-def write_catalog(folder: Path, n_items: int, boards: dict[str, list[int]], users: list[dict[str, Any]]) -> Catalog:
+def write_catalog(
+    folder: Path, n_items: int, boards: dict[str, list[int]], users: list[dict[str, Any]],
+    owners: dict[str, str] | None = None,
+) -> Catalog:  # fmt: skip
     """A catalogue of `n_items` items without pictures; boards by item numbers; users as rows of interactions."""
     rows: dict[str, list[dict[str, Any]]] = {
         "items": [
             {"item_id": f"i{i}", "title": f"t{i}", "keywords": [f"k{i % 3}"], "text": ""} for i in range(n_items)
         ],
-        "boards": [{"board_id": b, "title": f"about {b}", "owner_id": "o"} for b in boards],
+        "boards": [{"board_id": b, "title": f"about {b}", "owner_id": (owners or {}).get(b, "o")} for b in boards],
         "board_items": [{"board_id": b, "item_id": f"i{i}"} for b, items in boards.items() for i in items],
         "interactions": users,
         "rejects": [],
@@ -127,6 +132,67 @@ def test_hard_negatives_share_no_board_and_read_back_as_written(tmp_path: Path):
         assert not any(item in board and board & set(own) for board in boards)
 
 
+def owned_world() -> tuple[dict[str, list[int]], dict[str, str]]:
+    """Overlapping boards whose owners' fates take turns; "twin" of a seen owner is the same as an unseen one's."""
+    names = {part: [f"o{n}" for n in range(60) if owner_parts([f"o{n}"], 0.3, 0.3) == part] for part in (0, 1, 2)}
+    owners = {f"b{b}": names[(TEST, TRAIN, VALID)[b % 3]][b // 6] for b in range(12)}
+    boards = {board: list(range(4 * b, 4 * b + 7)) for b, board in enumerate(owners)}
+    return {**boards, "twin": boards["b3"][::-1]}, {**owners, "twin": names[TRAIN][0]}
+
+
+def test_training_is_as_if_the_boards_of_unseen_owners_had_never_been(tmp_path: Path):
+    """Every file but unseen.parquet is, byte for byte, that of a catalogue without those boards."""
+    boards, owners = owned_world()
+    _, users = world()
+    fate = {board: int(owner_parts([owners[board]], 0.3, 0.3)[0]) for board in boards}
+    assert set(fate.values()) == {TRAIN, VALID, TEST}
+    seen = {board: items for board, items in boards.items() if fate[board] == TRAIN and board != "twin"}
+    catalog = write_catalog(tmp_path / "all", 64, boards, users, owners)
+    write_catalog(tmp_path / "seen", 64, seen, users, owners)
+    done = build_graph(tmp_path / "all", tmp_path / "graph", valid_fraction=0.5, unseen_owners=0.3, unseen_valid=0.3)
+    build_graph(tmp_path / "seen", tmp_path / "expected", valid_fraction=0.5)
+    expected = {path.name for path in (tmp_path / "expected").glob("*.parquet")}
+    assert {path.name for path in (tmp_path / "graph").glob("*.parquet")} == {*expected, "unseen.parquet"}
+    for name in expected:
+        assert (tmp_path / "graph" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes(), name
+
+    taste_graph = TasteGraph.open(tmp_path / "graph", catalog)
+    unseen = {s.owner: s for s in taste_graph.unseen}
+    assert unseen.keys() == boards.keys() - seen.keys() - {"twin"}
+    for board, s in unseen.items():
+        assert sorted(s.items + s.valid + s.test) == boards[board] and s.title == f"about {board}"
+        assert (len(s.valid), len(s.test)) == ((1, 0) if fate[board] == VALID else (0, 1))
+    elsewhere = {item for items in seen.values() for item in items}
+    assert done["items_on_unseen_boards_only"] == len({i for b in unseen for i in boards[b]} - elsewhere) > 0
+    assert done["unseen_owners"] == len({owners[board] for board in unseen}) and done["unseen_boards"] == len(unseen)
+    assert (done["unseen_boards_with_seen_twin"], done["seen_twins_dropped"]) == (1, 1)
+    assert done["unseen_valid"] == list(fate.values()).count(VALID)
+    assert done["unseen_test"] == list(fate.values()).count(TEST)
+    by_users = {i for s in taste_graph.sequences if s.task == "next-item" for i in s.items}
+    assert by_users - elsewhere  # what users did themselves stays
+
+
+def test_unseen_owners_are_written_only_when_asked_for(built: tuple[Path, Catalog, TasteGraph], tmp_path: Path):
+    root, _, taste_graph = built
+    assert taste_graph.unseen == [] and not (root / "graph" / "unseen.parquet").exists()
+    assert taste_graph.manifest.metrics["unseen_boards"] == 0
+    boards = {f"b{b}": list(range(4 * b, 4 * b + 4)) for b in range(12)}  # nobody's: each board is its own owner
+    catalog = write_catalog(tmp_path / "c", 64, boards, [], dict.fromkeys(boards, ""))
+    done = build_graph(tmp_path / "c", tmp_path / "g", unseen_owners=0.4)
+    expected = [board for board in boards if owner_parts([board], 0.4, 0) == TEST]
+    assert [s.owner for s in TasteGraph.open(tmp_path / "g", catalog).unseen] == expected
+    assert 0 < len(expected) == done["unseen_owners"] < 12
+
+
+def test_nothing_to_train_on_after_the_cut_is_a_user_error(tmp_path: Path):
+    name = next(f"o{n}" for n in range(100) if owner_parts([f"o{n}"], 0.5, 0) == TEST)
+    write_catalog(tmp_path / "c", 8, {"b": list(range(8))}, [], {"b": name})
+    with pytest.raises(UserError, match="all of unseen owners"):
+        build_graph(tmp_path / "c", tmp_path / "g", unseen_owners=0.5)
+    with pytest.raises(UserError, match=r"unseen_valid 1\.5"):
+        build_graph(tmp_path / "c", tmp_path / "g", unseen_valid=1.5)
+
+
 def test_a_current_graph_is_not_built_again_and_two_builds_agree(built: tuple[Path, Catalog, TasteGraph]):
     root, catalog, taste_graph = built
     again = build_graph(root / "catalog", root / "graph", valid_fraction=0.5)
@@ -191,8 +257,6 @@ def test_refine_writes_vectors_of_a_new_encoder(built: tuple[Path, Catalog, Tast
 def test_leave_last_out_on_movielens_follows_the_published_protocol():
     """Popularity and item cosine under our split equal the figures of the data pack (HR@10 .0443 and .0607)."""
     from pyarrow import csv
-
-    from graph.split import Saves, sequences_of, split_users
 
     movies = pq.read_table(POSTERS / "posters.parquet", columns=["movie_id"])["movie_id"].to_numpy()
     ratings = {

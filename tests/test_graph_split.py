@@ -1,9 +1,13 @@
 """The split on worlds small enough to check in the head."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
-from graph.split import TEST, TRAIN, VALID, Saves, sequences_of, split_boards, split_users, time_cut
+from graph.saves import Saves
+from graph.split import TEST, TRAIN, VALID, sequences_of, split_boards, split_users, time_cut
+from graph.unseen import cut_unseen, only, owner_parts
 from navigator.contracts import UserError
 from navigator.contracts.signals import make_queries
 
@@ -102,3 +106,63 @@ def test_an_empty_split_is_a_user_error():
     sequences = sequences_of("board-completion", split_boards(saves_of({"b": [1, 2, 3]})))
     with pytest.raises(UserError, match="empty"):
         make_queries(sequences, "board-completion", "test")
+
+
+# ---- owners never seen
+
+
+def test_the_part_of_an_owner_is_a_hash_of_its_id_and_nothing_else():
+    names = [f"owner {i}" for i in range(2000)]
+    parts = owner_parts(names, 0.2, 0.15)
+    for name, part in zip(names, parts, strict=True):
+        point = int(hashlib.sha256(f"unseen-owners-v1|{name}".encode()).hexdigest()[:8], 16) / 2**32
+        assert part == (TEST if point < 0.2 else VALID if point < 0.35 else TRAIN)
+    assert 330 <= (parts == TEST).sum() <= 470 and 230 <= (parts == VALID).sum() <= 370
+    np.testing.assert_array_equal(owner_parts(names[::-1], 0.2, 0.15)[::-1], parts)
+    np.testing.assert_array_equal(owner_parts(names, 0.2, 0.5) == TEST, parts == TEST)
+    assert not owner_parts(names, 0, 0).any()
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.2), (0.2, -0.1), (1.0, 0), (0, 1.0), (0.6, 0.4), (float("nan"), 0)])
+def test_shares_of_unseen_owners_leave_somebody_to_train_on(shares):
+    with pytest.raises(UserError, match=r"unseen_owners .*, unseen_valid .*stay below 1"):
+        owner_parts(["a"], *shares)
+
+
+def test_unseen_boards_show_all_but_one_item():
+    groups = {"t": [5, 1, 4, 2, 3], "v": [11, 12, 13, 14], "few": [21, 22, 22], "s": [1, 2, 3, 9]}
+    saves = saves_of(groups)
+    fate = np.array([TEST, VALID, TEST, TRAIN])
+    stays, split = cut_unseen(shuffled(saves, 2), fate, seed=5)
+    assert stays.tolist() == [False, False, False, True]
+    t, v, few = sequences_of("board-completion", split, ["T", "V", "Few", "S"])
+    held = {s.owner: s.test for s in sequences_of("board-completion", split_boards(saves, seed=5))}
+    assert (t.owner, t.title, t.test, t.valid) == ("t", "T", held["t"], ())
+    assert (v.owner, v.valid, v.test) == ("v", held["v"], ())
+    assert (few.items, few.valid, few.test) == ((21, 22), (), ())
+    assert t.items == tuple(i for i in (1, 2, 3, 4, 5) if i not in t.test) and len(t.items) == 4
+    assert [q.history for q in make_queries([t, v, few], "board-completion", "test")] == [t.items]
+    assert [q.targets for q in make_queries([t, v, few], "board-completion", "valid")] == [v.valid]
+    assert split.counts["unseen_boards"] == 3 and (split.counts["unseen_test"], split.counts["unseen_valid"]) == (1, 1)
+    assert sequences_of("board-completion", cut_unseen(saves, fate, seed=5, min_board=5)[1])[1].valid == ()
+
+
+def test_a_seen_twin_of_an_unseen_board_leaves_training():
+    same = [1, 2, 3, 4]
+    groups = {"a": same, "z": same[::-1], "m": same, "b": same, "x": [7, 8], "y": [8, 7], "near": [1, 2, 3, 5]}
+    fate = np.array([TRAIN, TEST, VALID, TEST, TRAIN, TRAIN, TRAIN])
+    stays, split = cut_unseen(saves_of(groups), fate)
+    assert [s.owner for s in sequences_of("board-completion", split)] == ["b"]  # a test board, then the lowest id
+    assert [name for name, stay in zip(groups, stays, strict=True) if stay] == ["x", "y", "near"]
+    assert split.counts == {
+        "unseen_boards": 1, "unseen_boards_merged": 2, "unseen_boards_with_seen_twin": 1, "seen_twins_dropped": 1,
+        "unseen_valid": 0, "unseen_test": 1,
+    }  # fmt: skip
+
+
+def test_what_stays_is_as_if_the_others_had_never_been():
+    groups = {"a": [1, 2], "b": [3], "c": [4, 1]}
+    rest, expected = only(saves_of(groups), np.array([True, False, True])), saves_of({"a": [1, 2], "c": [4, 1]})
+    assert rest.ids == expected.ids
+    for name in ("owner", "item", "at"):
+        np.testing.assert_array_equal(getattr(rest, name), getattr(expected, name))

@@ -18,6 +18,8 @@ from navigator.importers.ingest import Limits, Source, write_catalog
 from navigator.importers.pictures import PictureError, pixels, shrink
 from navigator.importers.rejects import REASONS
 
+FASHION = Path(__file__).parents[1].parent / "shared" / "data" / "fashion" / "items.parquet"
+
 
 def picture(side: int = 8, colour: str = "red", kind: str = "PNG", mode: str = "RGB") -> bytes:
     buffer = io.BytesIO()
@@ -249,6 +251,52 @@ def test_table_maps_columns(tmp_path: Path) -> None:
     assert [row["at"] for row in catalog.table("interactions").to_pylist()] == [1577829600, 1577836800]
     again = import_table(tmp_path / "c", **shop_files(tmp_path), columns=NAMES, image_root=tmp_path / "img")
     assert again["unchanged"]
+
+
+def test_table_keeps_further_columns_as_text_and_names_those_it_leaves_out(tmp_path: Path) -> None:
+    rows = {
+        "id": [1, 2], "name": ["one", "two"], "photo": [picture(), None], "kind": ["hat", None], "year": [2011, None],
+        "thumb": [b"1", b"2"], "sizes": [[1], [2]], "Title": ["loud", "loud"],
+    }  # fmt: skip
+    pq.write_table(pa.table(rows), tmp_path / "items.parquet")
+    names = {"item_id": "id", "title": "name", "image": "photo"}
+    answer = import_table(tmp_path / "c", tmp_path / "items.parquet", columns=names)
+    assert answer["columns_kept"] == ["kind", "year"] and answer["columns_left_out"] == ["thumb", "sizes", "Title"]
+    kept = Catalog.open(tmp_path / "c").table("items").drop_columns(["image"]).to_pylist()
+    assert kept == [
+        {
+            "item_id": "1",
+            "title": "one",
+            "description": "",
+            "keywords": [],
+            "text": "one",
+            "kind": "hat",
+            "year": "2011",
+        },
+        {"item_id": "2", "title": "two", "description": "", "keywords": [], "text": "two", "kind": "", "year": ""},
+    ]
+    assert Catalog.open(tmp_path / "c").images(["1", "2"]) == {"1": picture()}
+
+
+def test_table_keeps_further_columns_of_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title,caption,year\n007,Red hat, a hat on a chair ,2011\n8,Blue,,\n")
+    import_table(tmp_path / "c", tmp_path / "items.csv")
+    items = Catalog.open(tmp_path / "c").table("items")
+    assert items["caption"].to_pylist() == ["a hat on a chair", ""] and items["year"].to_pylist() == ["2011", ""]
+    assert items["text"].to_pylist() == ["Red hat", "Blue"]
+
+
+@pytest.mark.skipif(not FASHION.is_file(), reason="the shared fashion data is not here")
+def test_table_takes_a_whole_parquet_with_pictures_and_labels(tmp_path: Path) -> None:
+    source = pq.read_table(FASHION, columns=["item_id", "title", "article_type", "image"])
+    answer = import_table(tmp_path / "c", FASHION)
+    catalog = Catalog.open(tmp_path / "c")
+    assert answer["counts"]["items"] == len(source) and answer["rejects"] == {}
+    assert catalog.item_ids == [str(i) for i in source["item_id"].to_pylist()]
+    items = catalog.table("items", ["text", "article_type"])
+    assert items["text"].to_pylist() == [title.strip() for title in source["title"].to_pylist()]
+    assert items["article_type"].to_pylist() == source["article_type"].to_pylist()
+    assert catalog.images(catalog.item_ids[:1]) == {catalog.item_ids[0]: source["image"][0].as_py()}
 
 
 def shop_files(folder: Path) -> dict[str, Any]:

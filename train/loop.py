@@ -17,10 +17,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm import tqdm
 
 from navigator.contracts import UserError
+from train.average import Average
 from train.checkpoint import Named, load_state, save_state
 
 
@@ -40,6 +42,8 @@ class LoopConfig:
         seed: of batches and dropout.
         save_every: steps between resumable checkpoints.
         eval_every: steps between validations; the best weights are kept, the starting ones among them; 0 is never.
+        patience: stop after so many validations in a row without a better one; 0 is never.
+        ema: validate and keep an exponential moving average of the weights with this decay; 0 is none.
         max_seconds: stop after this many seconds of training, 0 is never; for runs matched in time.
         tracker: an accelerate tracker (tensorboard, wandb, ...); empty for metrics.jsonl alone.
     """
@@ -55,6 +59,8 @@ class LoopConfig:
     seed: int = 0
     save_every: int = 50
     eval_every: int = 50
+    patience: int = 0
+    ema: float = 0.0
     max_seconds: float = 0.0
     tracker: str = ""
 
@@ -87,7 +93,7 @@ def training_loop(
         draw: step -> the global batch, with `task` and `examples`; the same in every process.
         config: see LoopConfig.
         work: folder for state.safetensors, best.safetensors and metrics.jsonl.
-        validate: gives {"ndcg@10": ...}; None keeps the last weights.
+        validate: gives figures by name, the first of which chooses the best weights (more is better); None keeps the last.
 
     Returns:
         {"steps", "train_seconds", "first_loss", "last_loss", "valid_start", "valid_best", "best_step"}.
@@ -96,7 +102,7 @@ def training_loop(
     bar = tqdm(
         total=config.steps, initial=run.step, desc="train", disable=not accelerator.is_main_process, mininterval=2
     )
-    while run.step < config.steps and not run.out_of_time():
+    while not run.ended():
         batch = draw(run.step)
         started = time.perf_counter()
         loss = run.optimise(batch)
@@ -122,6 +128,9 @@ class _Run:
         plain = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.progress: dict[str, Any] = {"step": 0, "train_seconds": 0.0, "first_loss": None, "last_loss": None}
         saved = load_state(work / "state.safetensors", self.parameters, plain)
+        self.average = Average(self.parameters, config.ema) if config.ema else None
+        if saved and self.average:
+            load_state(work / "average.safetensors", self.average.values, None)
         self.progress |= saved or {}
         self.objective, self.optimizer = accelerator.prepare(objective, plain)
         self._trim_log()
@@ -134,8 +143,11 @@ class _Run:
     def step(self) -> int:
         return self.progress["step"]
 
-    def out_of_time(self) -> bool:
-        return 0 < self.config.max_seconds <= self.progress["train_seconds"]
+    def ended(self) -> bool:
+        """After the last step, out of time, or out of patience."""
+        late = 0 < self.config.max_seconds <= self.progress["train_seconds"]
+        tired = 0 < self.config.patience <= self.progress.get("stale", 0)
+        return self.step >= self.config.steps or late or tired
 
     def optimise(self, batch: Any) -> float:
         """One optimiser step; returns the mean loss over the global batch, the same in every process."""
@@ -166,16 +178,21 @@ class _Run:
         if progress["first_loss"] is None:
             progress["first_loss"] = loss
         self._log({"step": self.step, "task": task, "loss": loss, "seconds": round(progress["train_seconds"], 3)})
-        last = self.step == config.steps or self.out_of_time()
-        if self.validate is not None and config.eval_every and (last or self.step % config.eval_every == 0):
+        if self.average:
+            self.average.update(self.step)
+        if self.validate is not None and config.eval_every and (self.ended() or self.step % config.eval_every == 0):
             self._validate()
-        if self.accelerator.is_main_process and (last or self.step % config.save_every == 0):
+        if self.accelerator.is_main_process and (self.ended() or self.step % config.save_every == 0):
+            if self.average:
+                save_state(self.work / "average.safetensors", self.average.values, None, {"step": self.step})
             save_state(self.work / "state.safetensors", self.parameters, self.optimizer.optimizer, progress)
 
     def result(self) -> dict[str, Any]:
         self.accelerator.wait_for_everyone()
         if "valid_best" in self.progress:
             load_state(self.work / "best.safetensors", self.parameters, None)
+        elif self.average:
+            load_state(self.work / "average.safetensors", self.parameters, None)
         return {("steps" if key == "step" else key): value for key, value in self.progress.items()}
 
     def _sync(self, last: bool):
@@ -192,14 +209,19 @@ class _Run:
     def _validate(self) -> None:
         """Measure in the main process; keep the weights if they are the best so far."""
         if self.accelerator.is_main_process:
-            with self.accelerator.autocast():
-                figures = self.validate()
-            self._log({"step": self.step, "valid": figures})
-            self.progress.setdefault("valid_start", figures)
-            if figures["ndcg@10"] > self.progress.get("valid_best", {}).get("ndcg@10", -1.0):
-                self.progress |= {"valid_best": figures, "best_step": self.step}
-                save_state(self.work / "best.safetensors", self.parameters, None, {"step": self.step})
-        self.accelerator.wait_for_everyone()
+            with self.average.in_place() if self.average else nullcontext(), self.accelerator.autocast():
+                self._keep_best(self.validate())
+        self.progress["stale"] = int(broadcast_object_list([self.progress.get("stale", 0)])[0])
+
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        self._log({"step": self.step, "valid": figures})
+        self.progress.setdefault("valid_start", figures)
+        chooses = next(iter(figures))
+        if figures[chooses] > self.progress.get("valid_best", {}).get(chooses, -math.inf):
+            self.progress |= {"valid_best": figures, "best_step": self.step, "stale": 0}
+            save_state(self.work / "best.safetensors", self.parameters, None, {"step": self.step})
+        else:
+            self.progress["stale"] += 1
 
     def _log(self, row: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:

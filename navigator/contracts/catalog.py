@@ -12,12 +12,14 @@ Times are seconds since 1970 (int64). `text` is what encoders and language model
 see. They differ where a title would give away the answer (see navigator/importers/openclipart.py).
 """
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -84,6 +86,10 @@ class Catalog:
     def rows(self, name: str) -> int:
         return pq.read_metadata(self.path / f"{name}.parquet").num_rows
 
+    def columns(self, name: str) -> list[str]:
+        """Column names of one table, those beyond the contract among them."""
+        return pq.read_schema(self.path / f"{name}.parquet").names
+
     @cached_property
     def item_ids(self) -> list[str]:
         """External ids in row order: the position is the internal index."""
@@ -96,7 +102,8 @@ class Catalog:
     def batches(self, columns: list[str], batch_size: int) -> Iterator[pa.RecordBatch]:
         """Items in row order, `batch_size` rows at a time (a batch may be shorter at a row group's end)."""
         with pq.ParquetFile(self.path / "items.parquet") as file:
-            yield from file.iter_batches(batch_size=batch_size, columns=columns)
+            for group in range(file.num_row_groups):  # one reader of all groups would keep what it read
+                yield from file.iter_batches(batch_size=batch_size, row_groups=[group], columns=columns)
 
     def images(self, item_ids: list[str]) -> dict[str, bytes]:
         """Picture bytes of the named items (items without a picture are left out); reads only matching row groups."""
@@ -106,3 +113,17 @@ class Catalog:
         )
         rows = zip(found["item_id"].to_pylist(), found["image"].to_pylist(), strict=True)
         return {item_id: image["bytes"] for item_id, image in rows if image and image["bytes"]}
+
+
+def held_out(item_ids: Sequence[str], fraction: float, name: str = "holdout-v1") -> np.ndarray:
+    """(n,) bool: a fixed share of the items, chosen by their ids alone, that an encoder is measured on and never tuned on.
+
+    Another `name` chooses another share, independently.
+
+    Raises:
+        UserError: a share outside 0..1.
+    """
+    if not 0 <= fraction < 1:
+        raise UserError(f"holdout {fraction}: allowed is a share of the items from 0 to below 1, such as 0.1")
+    heads = [hashlib.sha256(f"{name}|{item_id}".encode()).hexdigest()[:8] for item_id in item_ids]
+    return np.array([int(head, 16) / 2**32 < fraction for head in heads], bool)

@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from navigator.contracts.errors import UserError
+from navigator.contracts.exchange import exchange
 
 MANIFEST = "manifest.json"
 _KEY = "key.json"
@@ -133,12 +134,14 @@ def publish(
 
 
 def replace_folder(new: Path, out: Path) -> None:
-    """Rename `new` to `out`; an older `out` steps aside first and is removed after."""
+    """Rename `new` to `out`; an older `out` trades places with it first and is removed after (see `exchange`)."""
     old = out.with_name(out.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    new.rename(out)
+    if not out.exists():
+        new.rename(out)
+        return
+    exchange(new, out)
+    new.rename(old)
     shutil.rmtree(old, ignore_errors=True)
 
 

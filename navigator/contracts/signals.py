@@ -83,6 +83,19 @@ def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> 
     return queries
 
 
+def board_titles(sequences: Iterable[TasteSequence], n_items: int) -> list[list[str]]:
+    """Titles of the boards that each item was saved to in training, each once, in the order of the sequences.
+
+    What is held out of a board does not get its title: nothing of the answer is in there.
+    """
+    found: list[dict[str, None]] = [{} for _ in range(n_items)]
+    for s in sequences:
+        if s.task == "board-completion" and s.title.strip():
+            for item in s.items:
+                found[item][s.title.strip()] = None
+    return [list(titles) for titles in found]
+
+
 def write_sequences(path: Path, sequences: Sequence[TasteSequence], item_ids: Sequence[str]) -> None:
     """Write sequences with external ids (`item_ids[i]` is the id of index i)."""
     columns = {name: [] for name in SEQUENCES.names}

@@ -1,11 +1,10 @@
 """ItemVectors: one vector an item, memory-mapped, and never mistaken for another encoder's.
 
 vectors.safetensors   "vectors" (n, D) float16 | float32 | int8, and "scale" (D,) float32 with int8
-ids.parquet           item_id, in row order
+ids.parquet           item_id, in row order; of embedded items also `content`, the hash of what was read, and `problem`
 manifest.json         kind "vectors"; config.encoder is the fingerprint of what made them
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import save_file
 
 from navigator.contracts.errors import UserError
 from navigator.contracts.manifest import Manifest, read_manifest
+from navigator.contracts.vector_file import FILE, map_tensors, write_tensors
 
-FILE = "vectors.safetensors"
-_DTYPES = {"F16": np.float16, "F32": np.float32, "I8": np.int8}
+_TRIES = 5  # a store may be replaced while it is opened
 
 
 @dataclass(frozen=True)
@@ -58,25 +56,42 @@ class ItemVectors:
             UserError: missing or broken store, or vectors of another encoder than the `encoder` fingerprint given.
         """
         path = Path(path)
-        manifest = read_manifest(path, "vectors", f"navigator embed CATALOG --out {path}")
-        made_by = manifest.config["encoder"]
-        if encoder is not None and made_by != encoder:
-            raise UserError(
-                f"vectors {path} were made by encoder {made_by}, but {encoder} is needed; "
-                f"embed the catalogue again with that encoder or use the model that belongs to these vectors"
-            )
-        tensors = _map_tensors(path / FILE)
-        ids = pq.read_table(path / "ids.parquet")["item_id"].to_pylist()
+        for _ in range(_TRIES):
+            manifest = read_manifest(path, "vectors", f"navigator embed CATALOG --out {path}")
+            made_by = manifest.config["encoder"]
+            if encoder is not None and made_by != encoder:
+                raise UserError(
+                    f"vectors {path} were made by encoder {made_by}, but {encoder} is needed; "
+                    f"embed the catalogue again with that encoder or use the model that belongs to these vectors"
+                )
+            try:
+                store = cls._map(path, manifest)
+            except UserError:
+                if not _replaced(path, manifest):
+                    raise
+                continue
+            if not _replaced(path, manifest):
+                return store
+        raise UserError(f"vector store {path} was replaced {_TRIES} times while it was opened; try again")
+
+    @classmethod
+    def _map(cls, path: Path, manifest: Manifest) -> "ItemVectors":
+        tensors, config = map_tensors(path / FILE), manifest.config
         try:
-            return cls(
-                ids, tensors["vectors"], made_by, bool(manifest.config["normalised"]), tensors.get("scale"), manifest
-            )
-        except (KeyError, ValueError) as error:
+            ids = pq.read_table(path / "ids.parquet", columns=["item_id"])["item_id"].to_pylist()
+            normalised = bool(config["normalised"])
+            return cls(ids, tensors["vectors"], config["encoder"], normalised, tensors.get("scale"), manifest)
+        except (KeyError, ValueError, OSError) as error:  # Arrow's errors are ValueErrors
             raise UserError(f"vector store {path} is broken ({error}); embed the catalogue again") from error
 
     @property
     def dim(self) -> int:
         return self.matrix.shape[1]
+
+    @property
+    def content_dim(self) -> int:
+        """How many of the D dimensions come from the encoder; graph factors may lie behind them (navigator refine)."""
+        return int(self.manifest.config.get("content_dim", self.dim)) if self.manifest else self.dim
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -105,8 +120,24 @@ class ItemVectors:
 
 def write_vectors(folder: Path, ids: list[str], matrix: np.ndarray) -> None:
     """Write the two data files of a store into a work folder (see navigator.contracts.manifest.publish)."""
-    save_file({"vectors": np.ascontiguousarray(matrix)}, folder / FILE)
+    write_tensors(folder / FILE, [matrix], matrix.shape, matrix.dtype)
     pq.write_table(pa.table({"item_id": pa.array(ids, pa.string())}), folder / "ids.parquet")
+
+
+def as_stored(content: np.ndarray, content_dim: int, dim: int) -> np.ndarray:
+    """An encoder's unit vectors (B, E) as vectors of a store (B, dim): its Matryoshka prefix, then zeros.
+
+    Args:
+        content: vectors of texts or pictures that are not in the store.
+        content_dim: dimensions that the store keeps of the encoder's, at most E; a shorter prefix is normalised again.
+        dim: of the store; behind the content lie graph factors, which a newcomer does not have.
+    """
+    if content.shape[1] < content_dim:
+        raise UserError(
+            f"the encoder gives {content.shape[1]} dimensions, the store keeps {content_dim}; use the store's own encoder"
+        )
+    kept = content if content.shape[1] == content_dim else normalise(content[:, :content_dim])
+    return np.pad(kept, ((0, 0), (0, dim - content_dim))).astype(np.float32)
 
 
 def normalise(values: np.ndarray, epsilon: float = 1e-12) -> np.ndarray:
@@ -114,17 +145,6 @@ def normalise(values: np.ndarray, epsilon: float = 1e-12) -> np.ndarray:
     return values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), epsilon)
 
 
-def _map_tensors(path: Path) -> dict[str, np.ndarray]:
-    """safetensors as numpy memory maps: 8 bytes header length, JSON header, then raw little-endian data."""
-    try:
-        with path.open("rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-            header = json.loads(handle.read(length))
-        start = 8 + length
-        return {
-            name: np.memmap(path, _DTYPES[info["dtype"]], "r", start + info["data_offsets"][0], tuple(info["shape"]))
-            for name, info in header.items()
-            if name != "__metadata__"
-        }
-    except (OSError, ValueError, KeyError, MemoryError) as error:
-        raise UserError(f"{path} is not a readable vector file ({error}); embed the catalogue again") from error
+def _replaced(path: Path, manifest: Manifest) -> bool:
+    """Whether another store took this one's place since its manifest was read."""
+    return read_manifest(path, "vectors", "navigator embed").fingerprint != manifest.fingerprint

@@ -1,17 +1,18 @@
 """Anybody's CSV or Parquet files, with a column mapping from the command line.
 
-Files are read by DuckDB, a batch at a time. Every CSV cell is read as text, so that an id such as 007 stays what it is.
+Every CSV cell is read as text, so that an id such as 007 stays what it is. Further columns of the items come along as
+text: the bench reads them as labels. No model does, for `text` is made of title, description and keywords alone.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from navigator.contracts import UserError
 from navigator.contracts.manifest import file_digest
+from navigator.importers.files import batches, count, file_schema, query_schema, quoted, scan
 from navigator.importers.ingest import Limits, Source, tree_digest, write_catalog
 
 COLUMNS = {
@@ -24,11 +25,6 @@ _NEEDED = {
     "items": ("item_id",), "boards": ("board_id",), "board_items": ("board_id", "item_id"),
     "interactions": ("user_id", "item_id"),
 }  # fmt: skip
-_READERS = {
-    ".csv": "read_csv({}, header = true, all_varchar = true)",
-    ".tsv": "read_csv({}, header = true, all_varchar = true, delim = '\t')",
-    ".parquet": "read_parquet({})",
-}
 
 
 def import_table(
@@ -40,7 +36,8 @@ def import_table(
 
     Args:
         out: catalogue folder to write.
-        items: file of items: item_id, title, description, keywords, image (bytes or a path), text.
+        items: file of items: item_id, title, description, keywords, image (bytes or a path), text; further columns of
+            plain values are kept under their names, as text.
         interactions: file of user_id, item_id and perhaps action, at (seconds or ISO time), value.
         boards: file of board_id and perhaps title, owner_id; without it boards are those that board_items names.
         board_items: file of board_id, item_id and perhaps saved_at (seconds or ISO time).
@@ -55,6 +52,7 @@ def import_table(
     given = {"items": items, "boards": boards, "board_items": board_items, "interactions": interactions}
     files = {table: Path(path) for table, path in given.items() if path is not None}
     selects = _selects(files, columns or {})
+    extra, left_out = _further(file_schema(files["items"]), columns or {})
     paths = _holds_paths(selects["items"])
     if paths and image_root is None:
         raise UserError(f"the image column of {items} holds paths; say where they start with --image-root FOLDER")
@@ -66,14 +64,16 @@ def import_table(
 
     def read() -> Source:
         def stream(table: str) -> Iterator[pa.RecordBatch]:
-            return _batches(selects[table]) if table in selects else iter(())
+            return batches(selects[table]) if table in selects else iter(())
 
         own_boards = (row for batch in stream("boards") for row in batch.to_pylist()) if "boards" in selects else None
         rows = (_item(row, image_root, separator) for batch in stream("items") for row in batch.to_pylist())
-        return Source(rows, own_boards, stream("board_items"), stream("interactions"), _count(selects["items"]))
+        return Source(rows, own_boards, stream("board_items"), stream("interactions"), total, tuple(extra))
 
-    config = {"importer": "table", "columns": columns or {}, "separator": separator}
-    return write_catalog(out, config, inputs, read, Limits(strict, max_pixels, max_side))
+    total = count(selects["items"])
+    config = {"importer": "table", "columns": columns or {}, "separator": separator, "columns_kept": extra}
+    metrics = {"columns_kept": extra, "columns_left_out": left_out}
+    return write_catalog(out, config, inputs, read, Limits(strict, max_pixels, max_side), metrics)
 
 
 def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
@@ -83,7 +83,8 @@ def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
         UserError: a missing file or needed column, an unknown format, an unknown name on either side of the mapping.
     """
     _check_keys(mapping)
-    present = {table: _file_columns(path) for table, path in files.items()}
+    schemas = {table: file_schema(path) for table, path in files.items()}
+    present = {table: schema.names for table, schema in schemas.items()}
     for key, name in mapping.items():
         tables = [key.split(".")[0]] if "." in key else [t for t in files if key in COLUMNS[t]]
         if not any(name in present.get(table, ()) for table in tables):
@@ -95,15 +96,16 @@ def _selects(files: dict[str, Path], mapping: dict[str, str]) -> dict[str, str]:
             raise UserError(f"no column {name!r} (for {key}) in {files[table]}; it has {', '.join(present[table])}")
     selects = {}
     for table, path in files.items():
-        chosen = {column: _chosen(table, column, mapping, present[table]) for column in COLUMNS[table]}
-        lacking = next((column for column in _NEEDED[table] if chosen[column] is None), None)
+        chosen = _chosen(table, mapping, present[table])
+        lacking = next((column for column in _NEEDED[table] if column not in chosen), None)
         if lacking:
             has = ", ".join(present[table])
             raise UserError(f"{path} has no column for {lacking}; name it with --columns {lacking}=NAME, one of {has}")
-        parts = ", ".join(
-            f"{_quoted(name)} AS {_quoted(column)}" for column, name in chosen.items() if name is not None
-        )
-        selects[table] = f"SELECT {parts} FROM {_scan(path)}"
+        parts = [f"{quoted(name)} AS {quoted(column)}" for column, name in chosen.items()]
+        if table == "items":
+            kept, _ = _further(schemas[table], mapping)
+            parts += [f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in kept]
+        selects[table] = f"SELECT {', '.join(parts)} FROM {scan(path)}"
     return selects
 
 
@@ -115,53 +117,35 @@ def _check_keys(mapping: dict[str, str]) -> None:
             raise UserError(f"columns names {key!r}; the columns to map are {', '.join(plain)}, or TABLE.COLUMN")
 
 
-def _chosen(table: str, column: str, mapping: dict[str, str], present: list[str]) -> str | None:
-    """The file's column for a contract column: its own mapping, the general one if it fits, the contract's name."""
-    wanted = (mapping.get(f"{table}.{column}"), mapping.get(column), column)
-    return next((name for name in wanted if name in present), None)
+def _chosen(table: str, mapping: dict[str, str], present: list[str]) -> dict[str, str]:
+    """Contract column -> the file's column: its own mapping, the general one if it fits, the contract's name."""
+    chosen = {}
+    for column in COLUMNS[table]:
+        wanted = (mapping.get(f"{table}.{column}"), mapping.get(column), column)
+        name = next((name for name in wanted if name in present), None)
+        if name is not None:
+            chosen[column] = name
+    return chosen
 
 
-def _scan(path: Path) -> str:
-    if not path.is_file():
-        raise UserError(f"file {path} does not exist; give a {', '.join(_READERS)} file")
-    name = path.name.lower().removesuffix(".gz")
-    reader = _READERS.get(Path(name).suffix)
-    if reader is None:
-        raise UserError(f"{path} is of an unknown format; give a {', '.join(_READERS)} file")
-    return reader.format("'" + str(path).replace("'", "''") + "'")
+def _further(schema: pa.Schema, mapping: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Columns of the items file that became no column of the contract: those kept as text, and those left out.
+
+    Left out are bytes, nested values, and what is called like a column of the contract that another one became.
+    """
+    used = set(_chosen("items", mapping, schema.names).values())
+    rest = [field for field in schema if field.name not in used]
+    kept = [f.name for f in rest if f.name.lower() not in COLUMNS["items"] and _is_plain(f.type)]
+    return kept, [field.name for field in rest if field.name not in kept]
 
 
-def _file_columns(path: Path) -> list[str]:
-    return _schema(f"SELECT * FROM {_scan(path)}").names
-
-
-def _schema(select: str) -> pa.Schema:
-    return next(_batches(f"{select} LIMIT 0", empty=True)).schema
+def _is_plain(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _holds_paths(select: str) -> bool:
-    schema = _schema(select)
+    schema = query_schema(select)
     return "image" in schema.names and pa.types.is_string(schema.field("image").type)
-
-
-def _count(select: str) -> int:
-    return next(_batches(f"SELECT count(*) AS n FROM ({select})"))["n"][0].as_py()
-
-
-def _batches(query: str, empty: bool = False) -> Iterator[pa.RecordBatch]:
-    """Arrow batches in file order; with `empty`, one batch without rows, for its schema.
-
-    Raises:
-        UserError: the file cannot be read as what it claims to be.
-    """
-    with duckdb.connect() as db:
-        try:
-            reader = db.sql(query).to_arrow_reader(4096)
-            if empty:
-                yield pa.RecordBatch.from_pylist([], reader.schema)
-            yield from reader
-        except (duckdb.Error, pa.ArrowInvalid) as error:
-            raise UserError(f"cannot read the file: {' '.join(str(error).split())[:300]}") from error
 
 
 def _item(row: dict[str, Any], image_root: Path | None, separator: str) -> dict[str, Any]:
@@ -179,7 +163,3 @@ def _image(value: Any, image_root: Path | None) -> Any:
         return value or None
     path = (image_root / value).resolve()
     return path if path.is_relative_to(Path(image_root).resolve()) else value
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
