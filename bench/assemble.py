@@ -19,10 +19,10 @@ from bench.systems.rows import CatalogVectors
 from navigator.contracts.errors import UserError
 from navigator.contracts.vectors import ItemVectors
 
-SYSTEMS = ("swapped", "native", "content", "content-graph", "popularity", "item-knn", "ease")
+SYSTEMS = ("swapped", "native", "content", "content-tuned", "content-graph", "popularity", "item-knn", "ease")
 MODELS = ("swapped", "native")
 FRONTIER = "frontier"
-_NEEDS = {"swapped": "model", "native": "native", "content-graph": "refined"}
+_NEEDS = {"swapped": "model", "native": "native", "content-tuned": "tuned", "content-graph": "refined"}
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def open_system(name: str, world: World, paths: Paths, settings: Settings) -> Sy
         return Ease.fit(world.rows, world.n_items)
     if name == "content":
         return Content(name, world.content, settings.max_history)
-    if name == "content-graph":
-        store = ItemVectors.open(_path(paths, "refined"))
-        return Content(name, CatalogVectors.align(store, world.catalog.item_ids, "refined"), settings.max_history)
+    if name in ("content-tuned", "content-graph"):
+        store = ItemVectors.open(_path(paths, _NEEDS[name]))
+        return Content(name, CatalogVectors.align(store, world.catalog.item_ids, _NEEDS[name]), settings.max_history)
     return _open_model(name, world, paths, settings)
 
 

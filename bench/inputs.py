@@ -22,6 +22,7 @@ class Paths:
     vectors: Path
     graph: Path
     refined: Path | None = None
+    tuned: Path | None = None
     model: Path | None = None
     model_vectors: Path | None = None
     native: Path | None = None

@@ -29,6 +29,7 @@ def run(
     graph: Path,
     out: Path = Path("runs/report"),
     refined: Path | None = None,
+    tuned: Path | None = None,
     model: Path | None = None,
     model_vectors: Path | None = None,
     native: Path | None = None,
@@ -56,6 +57,7 @@ def run(
         graph: taste graph folder; its split gives the queries.
         out: report folder to write.
         refined: refined store (content and graph), read by content-graph.
+        tuned: store of the encoder that train.clip tuned, read by content-tuned.
         model: swapped model folder.
         model_vectors: store that the swapped and native models read; default is `vectors`.
         native: native model folder.
@@ -92,7 +94,7 @@ def run(
         "frontier_base_url": frontier_base_url, "cold_max": cold_max, "machine_usd_per_hour": machine_usd_per_hour,
         "device": device, "dtype": dtype, "sheets": sheets,
     }  # fmt: skip
-    paths = Paths(catalog, vectors, graph, refined, model, model_vectors, native)
+    paths = Paths(catalog, vectors, graph, refined, tuned, model, model_vectors, native)
     local, hosted = choose(systems, frontier, paths)
     endpoint = open_endpoint(frontier_base_url, hosted)
     world = open_world(paths, task, cold_max)

@@ -6,40 +6,15 @@ output whole or not at all, so a demo that was killed anywhere goes on where it 
 
 import json
 import os
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from navigator.assets import cache_dir
 from navigator.contracts import UserError, read_manifest
-from navigator.contracts.manifest import MANIFEST, digest, file_digest, write_text
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One command of the main job.
-
-    Attributes:
-        name: shown, and names the stage's record.
-        command: words after `python -m`, the module first.
-        inputs: artefacts and files whose change makes the stage stale.
-        out: the artefact or file it makes.
-    """
-
-    name: str
-    command: list[str]
-    out: Path
-    inputs: list[Path] = field(default_factory=list)
-
-    @property
-    def shown(self) -> str:
-        words = list(self.command)
-        if words[0] == "accelerate.commands.launch":
-            return "accelerate launch " + " ".join(words[words.index("-m") :])
-        return " ".join([{"navigator.cli": "navigator", "bench.cli": "navigator-bench"}[words[0]], *words[1:]])
+from navigator.contracts.manifest import MANIFEST
+from navigator.stages import Stage, run_stage
 
 
 def demo(smoke: bool = False, out: Path | None = None) -> dict[str, Any]:
@@ -82,8 +57,24 @@ def _first_stages(home: Path, smoke: bool) -> list[Stage]:
             "show", ["navigator.cli", "show", str(home / "catalog"), "--out", str(boards)], boards, [home / "catalog"]
         ),
         _command(home, "embed", ["embed"], ["catalog"], "vectors", [cache / "encoder"]),
-        _command(home, "graph", ["graph"], ["catalog"], "graph"),
-        _command(home, "refine", ["refine"], ["graph", "vectors", "catalog"], "refined"),
+        _command(home, "graph", ["graph", "--valid_fraction", "0.5"], ["catalog"], "graph"),
+        _tune(home, smoke),
+        _command(
+            home,
+            "embed-tuned",
+            ["embed", "--encoder", str(home / "encoder")],
+            ["catalog", "graph"],
+            "tuned",
+            [home / "encoder"],
+        ),
+        _command(
+            home,
+            "refine",
+            ["refine", "--vectors", str(home / "tuned")],
+            ["graph", "catalog"],
+            "refined",
+            [home / "tuned"],
+        ),
         _command(
             home,
             "swap",
@@ -105,7 +96,7 @@ def _last_stages(home: Path, smoke: bool) -> list[Stage]:
     sheet, preset = home / "recommendation.png", _preset(smoke, "bench")
     words = ["recommend", *_flags(home, "model", "index", "catalog"), "--vectors", refined]
     words += ["--board", _sample_board(home / "graph"), "--sheet", str(sheet)]
-    made = ["catalog", "vectors", "refined", "graph", "model", "native"]
+    made = ["catalog", "vectors", "tuned", "refined", "graph", "model", "native"]
     bench = ["bench.cli", "run", "--config", str(preset), *_flags(home, *made), "--model_vectors", refined]
     bench += ["--sheets", f"{home / 'boards.png'},{sheet}", "--out", str(home / "report")]
     return [
@@ -137,13 +128,33 @@ def _command(
     return Stage(name, command, home / out, [*(home / read for read in reads), *(more or [])])
 
 
-def _train(home: Path, smoke: bool, name: str, source: str, out: str, extra: list[str] | None = None) -> Stage:
+def _tune(home: Path, smoke: bool) -> Stage:
+    """The encoder learns the catalogue; its towers stay locked, so that it takes a minute."""
+    preset, encoder = _preset(smoke, "clip"), home / "encoder"
+    command = [
+        *_launch("train.clip"),
+        "--config",
+        str(preset),
+        *_flags(home, "catalog", "graph"),
+        "--out",
+        str(encoder),
+    ]
+    return Stage("clip", command, encoder, [home / "catalog", home / "graph", cache_dir() / "encoder", preset])
+
+
+def _launch(module: str) -> list[str]:
     """One process of accelerate on this machine, without its questions."""
-    module, preset = ("train.align" if name == "align" else "train.posttrain"), _preset(smoke, name)
-    reads = ["catalog"] if name == "align" else ["catalog", "graph"]
     command = ["accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no"]
     command += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(os.cpu_count() or 1), "-m", module]
-    command += ["--config", str(preset), "--model", str(home / source), "--vectors", str(home / "refined")]
+    return command
+
+
+def _train(home: Path, smoke: bool, name: str, source: str, out: str, extra: list[str] | None = None) -> Stage:
+    """A training stage of the language model."""
+    module, preset = ("train.align" if name == "align" else "train.posttrain"), _preset(smoke, name)
+    reads = ["catalog"] if name == "align" else ["catalog", "graph"]
+    command = [*_launch(module), "--config", str(preset)]
+    command += ["--model", str(home / source), "--vectors", str(home / "refined")]
     command += [*_flags(home, *reads), "--out", str(home / out), *(extra or [])]
     return Stage(name, command, home / out, [home / source, home / "refined", *(home / read for read in reads), preset])
 
@@ -157,42 +168,3 @@ def _sample_board(taste_graph: Path) -> str:
     if not boards:
         raise UserError(f"graph {taste_graph} has no boards to recommend for")
     return boards[int(len(boards) * 0.75)][1]
-
-
-def run_stage(stage: Stage, home: Path) -> bool:
-    """Run a stage unless it is current; returns whether it ran. Raises UserError when the command fails."""
-    record = home / ".stages" / f"{stage.name}.json"
-    key = digest([stage.command, [_state(path) for path in stage.inputs]])
-    done = json.loads(record.read_text()) if record.is_file() else {}
-    if done.get("key") == key and done.get("out") == _state(stage.out):
-        print(f"[{stage.name}] unchanged, not run again ({stage.out})", file=sys.stderr)
-        return False
-    print(f"[{stage.name}] {stage.shown}", file=sys.stderr, flush=True)
-    started = time.perf_counter()
-    environment = {  # threads that wait should not burn the cores that others need
-        "OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
-    }  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-m", *stage.command], stdout=subprocess.PIPE, text=True, env=os.environ | environment
-    )
-    if result.returncode:
-        raise UserError(
-            f"stage {stage.name} failed with exit code {result.returncode}; see above, mend it and run the demo again"
-        )
-    if _state(stage.out) is None:
-        raise UserError(f"stage {stage.name} ended without making {stage.out}; run `{stage.shown}` by hand to see why")
-    for line in result.stdout.splitlines()[:30]:
-        print(f"    {line}", file=sys.stderr)
-    print(f"[{stage.name}] {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
-    key = digest([stage.command, [_state(path) for path in stage.inputs]])
-    write_text(
-        record, json.dumps({"key": key, "out": _state(stage.out), "command": stage.shown, "answer": result.stdout})
-    )
-    return True
-
-
-def _state(path: Path) -> str | None:
-    """Fingerprint of an artefact or file, None when it is not there."""
-    if (path / MANIFEST).is_file():
-        return json.loads((path / MANIFEST).read_text())["fingerprint"]
-    return file_digest(path) if path.is_file() else None

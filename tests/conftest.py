@@ -195,6 +195,9 @@ def tiny_clip(folder: Path, text: str = "bert", seed: int = 0) -> Path:
     torch.manual_seed(seed)
     model = open_clip.model.CustomTextCLIP(16, vision, local)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    for name, value in weights.items():  # residual branches begin at zero, and would not learn in the first step
+        if name.endswith(".weight") and not value.any():
+            value.fill_(1)
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -228,14 +231,20 @@ def topic_catalog(folder: Path) -> Path:
     boards |= {b: [*boards[b], item] for b, item in alone.items()}
     held = [(f"b{b:02}", ids[item], None) for b, own in boards.items() for item in own]
     titles = [f"{names[b % 4]} things {b // 8}" for b in range(24)]
-    logs = [(f"u{u}", ids[n], "save", t) for u in range(6) for t, n in enumerate(rng.permutation(np.arange(u % 4, 56, 4))[:6])]
+    logs = [
+        (f"u{u}", ids[n], "save", t)
+        for u in range(6)
+        for t, n in enumerate(rng.permutation(np.arange(u % 4, 56, 4))[:6])
+    ]
     with publish(folder, "catalog", {}, {}) as work:
         pq.write_table(items, work.path / "items.parquet", row_group_size=25)
         named = {"boards": [[f"b{b:02}" for b in range(24)], titles, [f"o{b}" for b in range(24)]]}
         named |= {"board_items": list(zip(*held, strict=True)), "interactions": list(zip(*logs, strict=True))}
         schemas = {"boards": BOARDS, "board_items": BOARD_ITEMS, "interactions": INTERACTIONS}
         for name, rows in named.items():
-            pq.write_table(pa.table([list(column) for column in rows], schema=schemas[name]), work.path / f"{name}.parquet")
+            pq.write_table(
+                pa.table([list(column) for column in rows], schema=schemas[name]), work.path / f"{name}.parquet"
+            )
         pq.write_table(REJECTS.empty_table(), work.path / "rejects.parquet")
     return folder
 
@@ -262,7 +271,9 @@ def make_tuning(clip_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     from train.loop import LoopConfig, make_accelerator
 
     monkeypatch.setattr(run, "fast_dtype", lambda device: torch.float32)
-    loop = LoopConfig(steps=6, batch_size=12, warmup=1, precision="no", save_every=2, eval_every=0, learning_rates=RATES)
+    loop = LoopConfig(
+        steps=6, batch_size=12, warmup=1, precision="no", save_every=2, eval_every=0, learning_rates=RATES
+    )
 
     def make(
         work: Path = tmp_path, encoder: str = "bert", taste_graph: bool = True, holdout: float = 0.1, valid: float = 0.3,

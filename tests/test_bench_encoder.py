@@ -11,9 +11,10 @@ import torch
 import bench.encoder.rank
 from bench.encoder.entrants import Entrant, choose_holdout
 from bench.encoder.intervals import intervals, ratio, resampled_means
-from bench.encoder.measure import Contender, prefixes_of, shrink
+from bench.encoder.measure import Contender, Key, prefixes_of, shrink
 from bench.encoder.questions import hold_out, with_boards
 from bench.encoder.rank import board_figures, mate_figures, nearest, purity, text_figures
+from bench.encoder.seeds import mean_over_runs, recipes
 from bench.encoder.store import PartStore
 from bench.intervals import bootstrap
 from encoders.fusion import GatedFusion
@@ -201,13 +202,28 @@ def test_boards_ask_apart_by_owner_and_coldness(tmp_path: Path):
     questions = with_boards(hold_out(catalog, 0.3, None), catalog, tmp_path / "g", seen)
     first, second = questions.boards
     assert [b.scope for b in questions.boards] == ["seen", "unseen"]
-    assert first.owners.tolist() == ["ann", "ann"] and second.owners.tolist() == ["cy"]
+    assert first.owners.tolist() == ["ann", "ann"] and second.owners.tolist() == ["cy"] * 3
     assert first.cold.tolist() == [False, True]  # 3 is saved to b1; 5 to nothing
-    assert second.cold.tolist() == second.mate_cold.tolist() == [False]
+    assert (
+        second.cold.tolist() == second.mate_cold.tolist() == [True, True, False]
+    )  # each item in turn; 6 is saved to b2
+    assert [(q.history, q.targets) for q in second.boards] == [((8, 6), (7,)), ((7, 6), (8,)), ((7, 8), (6,))]
+    assert [(q.history, q.targets) for q in second.mates] == [((7,), (8, 6)), ((8,), (7, 6)), ((6,), (7, 8))]
     assert [(q.history, q.targets) for q in first.mates] == [((3,), (0, 1, 2)), ((5,), (3, 4))]
     assert first.boards[0].history == (0, 1, 2) and first.boards[0].targets == (3,)
     assert questions.titles and questions.titles[3] == ["one"] and questions.titles[2] == questions.titles[7] == []
     assert questions.all_titles and questions.all_titles[7] == ["secret"]
+
+
+def test_runs_of_one_recipe_are_averaged_query_by_query():
+    key = Key("board-item", "seen", "both")
+    values = {"base": [1.0, 0.0], "base+titles": [0.5, 0.5], "full@0": [0.0, 1.0], "full@1": [1.0, 0.0]}
+    answers = {name: {key: {"ndcg@10": np.array(value)}} for name, value in values.items()}
+    assert recipes(answers) == {"base": ["base"], "base+titles": ["base+titles"], "full": ["full@0", "full@1"]}
+    assert recipes(["a@0", "a@0+titles", "a@1"]) == {"a": ["a@0", "a@1"], "a+titles": ["a@0+titles"]}
+    together = mean_over_runs(answers)
+    assert together["full"][key]["ndcg@10"].tolist() == [0.5, 0.5]
+    assert together["base"][key]["ndcg@10"].tolist() == [1.0, 0.0]
 
 
 def entrant(holdout: float | None, **inputs: str) -> Entrant:

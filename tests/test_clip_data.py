@@ -136,7 +136,9 @@ def test_dropping_leaves_every_item_a_part_and_follows_its_shares(world):
             has = world.has[row]
             if has[0] and has[1]:
                 assert shown[0] or shown[1]
-                counts.update(["whole", *(["no picture"] if not shown[0] else []), *(["no text"] if not shown[1] else [])])
+                counts.update(
+                    ["whole", *(["no picture"] if not shown[0] else []), *(["no text"] if not shown[1] else [])]
+                )
             else:
                 assert shown[:2].tolist() == has[:2].tolist()
             counts.update(["titled", *([] if shown[2] else ["no titles"])] if has[2] else [])
@@ -150,7 +152,9 @@ def test_dropping_leaves_every_item_a_part_and_follows_its_shares(world):
 
 
 def test_neighbours_are_drawn_by_visits_to_a_power(world):
-    taste = replace(world.taste, indptr=np.r_[0, 3, np.full(59, 3)], neighbours=np.array([1, 2, 3]), visits=np.array([1, 4, 16]))
+    taste = replace(
+        world.taste, indptr=np.r_[0, 3, np.full(59, 3)], neighbours=np.array([1, 2, 3]), visits=np.array([1, 4, 16])
+    )
     draw = recorder(replace(world, taste=taste, train=np.array([0])), size=400, visit_power=0.5)
     counts = Counter(row for step in range(5) for row in draw.drawn(step)[1][1].rows.tolist())
     for row, share in ((1, 1 / 7), (2, 2 / 7), (3, 4 / 7)):
@@ -173,7 +177,9 @@ def test_equal_texts_have_equal_numbers_and_saves_give_graded_weights(world, see
     raw = [(count + 1) ** 0.5 for count in saves]
     assert batch.weights.tolist() == pytest.approx([w * SIZE / sum(raw) for w in raw], rel=1e-5)
     assert world.text_ids[0] == world.text_ids[4] == world.text_ids[8] != world.text_ids[1]
-    assert len(set(world.text_ids.tolist())) == 60 - 5 - 2  # 4 texts of the first nine items, and three items without any
+    assert (
+        len(set(world.text_ids.tolist())) == 60 - 5 - 2
+    )  # 4 texts of the first nine items, and three items without any
     assert recorder(world).drawn(1)[0].weights.tolist() == [1.0] * SIZE
 
 
@@ -197,7 +203,9 @@ def test_a_batch_depends_on_seed_and_step_alone_and_shares_make_it_up(make_tunin
             assert torch.equal(value, other), name
         halves = [getattr(draw(*bounds)[3], name) for bounds in ((0, 4), (4, 8))]
         for field in ("picture", "shown", "text"):
-            assert torch.equal(torch.cat([getattr(half, field) for half in halves]), getattr(getattr(whole, name), field))
+            assert torch.equal(
+                torch.cat([getattr(half, field) for half in halves]), getattr(getattr(whole, name), field)
+            )
     assert torch.equal(torch.cat([draw(0, 4)[3].together, draw(4, 8)[3].together]), whole.together)
     assert (draw(0, 8, 1)[3].examples != whole.examples).any() and (one[4].examples != whole.examples).any()
 

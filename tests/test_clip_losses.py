@@ -10,6 +10,7 @@ from train.clip.loss_negatives import hard_negative_loss
 from train.clip.loss_neighbours import neighbour_loss
 from train.clip.loss_picture_text import picture_text_loss
 from train.clip.loss_sigmoid import sigmoid_loss
+from train.clip.loss_stay import stay_loss
 from train.clip.matryoshka import matryoshka
 
 SCALE, BIAS, DIM, BATCH = 3.0, -1.5, 5, 6
@@ -40,7 +41,9 @@ GRADED = torch.tensor(WEIGHTS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sigmoid_loss_asks_every_pair_but_those_that_belong_together(weighted):
     together = torch.zeros(3, BATCH, dtype=torch.bool)
-    together[0, 4] = together[1, 0] = together[2, 4] = True  # row 2 is column 4: its own pair stays whatever the mask says
+    together[0, 4] = together[1, 0] = together[2, 4] = (
+        True  # row 2 is column 4: its own pair stays whatever the mask says
+    )
     rows, columns = ROWS.tolist(), COLUMNS.tolist()
     wanted = []
     for i in range(3):
@@ -130,11 +133,21 @@ def test_matryoshka_is_the_mean_over_prefixes_made_unit_again():
     assert found.tolist() == pytest.approx(wanted, rel=1e-5)
 
 
+def test_stay_loss_is_the_squared_change_of_every_cosine():
+    rows_before, columns_before = unit(3, 7)[:, :3], unit(BATCH, 8)[:, :3]  # of another width: only cosines count
+    wanted = []
+    for i in range(3):
+        total = 0.0
+        for j in range(BATCH):
+            now = dot(ROWS[i].tolist(), COLUMNS[j].tolist())
+            total += (now - dot(rows_before[i].tolist(), columns_before[j].tolist())) ** 2
+        wanted.append(total)
+    assert stay_loss(ROWS, COLUMNS, rows_before, columns_before).tolist() == pytest.approx(wanted, rel=1e-5)
+
+
 def test_shares_of_a_batch_add_up_to_it():
     together = torch.from_numpy(np.random.default_rng(5).random((BATCH, BATCH)) < 0.3)
     rows = unit(BATCH, 0)
     whole = sigmoid_loss(rows, COLUMNS, 0, S, B, together, GRADED)
-    parts = [
-        sigmoid_loss(rows[a:b], COLUMNS, a, S, B, together[a:b], GRADED[a:b]) for a, b in ((0, 2), (2, 5), (5, 6))
-    ]
+    parts = [sigmoid_loss(rows[a:b], COLUMNS, a, S, B, together[a:b], GRADED[a:b]) for a, b in ((0, 2), (2, 5), (5, 6))]
     torch.testing.assert_close(torch.cat(parts), whole)

@@ -31,7 +31,8 @@ def encoder(
     Args:
         catalog: catalogue folder.
         encoders: name=encoder for every one, the first is what the others are compared with, for example
-            untuned=embedded,tuned=runs/clip; an encoder is named as for `navigator embed --encoder`.
+            untuned=embedded,tuned=runs/clip; an encoder is named as for `navigator embed --encoder`. Names that differ
+            only after an @ (tuned@0, tuned@1) are runs of one recipe: the figures are their means, query by query.
         out: report folder to write.
         graph: taste graph folder; its held-out board saves are asked (without it: no boards, no board titles).
         holdout: share of the items held out by id that ask; default is the smallest share that a tuned encoder was

@@ -54,9 +54,11 @@ def open_entrants(encoders: dict[str, str], device: torch.device, dtype: torch.d
     """
     if not encoders:
         raise UserError("no encoder given; name at least one, such as --encoders untuned=embedded,tuned=runs/x/encoder")
-    bad = next((name for name in encoders if not re.fullmatch(r"[\w.-]+", name)), None)
+    bad = next((name for name in encoders if not re.fullmatch(r"[\w.-]+(@[\w.-]+)?", name)), None)
     if bad is not None:
-        raise UserError(f"encoder name {bad!r}: allowed are letters, digits, dot, dash and underscore")
+        raise UserError(
+            f"encoder name {bad!r}: allowed are letters, digits, dot, dash and underscore, and one @ before the number of a run"
+        )
     return [_open(name, source, device, dtype) for name, source in encoders.items()]
 
 

@@ -37,6 +37,7 @@ class EncoderRow(_Row):
         fusion: "gate" (learned) or "fixed" weights.
         parts: what its item vectors are made of in modality both.
         holdout: the share of items it was tuned without; null when it was not tuned here.
+        runs: how many encoders of this recipe (NAME@0, NAME@1, ...) the figures are means of, query by query.
     """
 
     source: str
@@ -45,6 +46,7 @@ class EncoderRow(_Row):
     fusion: Literal["gate", "fixed"]
     parts: list[str]
     holdout: float | None = None
+    runs: int = 1
 
 
 class Measure(_Row):
@@ -58,6 +60,7 @@ class Measure(_Row):
         n: queries; `owners`: distinct owners of boards, which are what is resampled, null where queries are.
         figures: metric -> mean.
         versus_first: metric -> this encoder minus the first one, query by query; null for the first itself.
+        by_run: metric -> the mean of every run, where there are several.
     """
 
     encoder: str
@@ -69,6 +72,7 @@ class Measure(_Row):
     owners: int | None = None
     figures: dict[str, Figure]
     versus_first: dict[str, Figure] | None = None
+    by_run: dict[str, list[float]] | None = None
 
 
 class Shrunk(_Row):

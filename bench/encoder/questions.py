@@ -13,7 +13,7 @@ from tqdm import tqdm
 from bench.encoder.figures import HeldOut
 from navigator.contracts import Catalog, UserError
 from navigator.contracts.catalog import held_out
-from navigator.contracts.signals import Query, TasteSequence, board_titles, make_queries, read_sequences
+from navigator.contracts.signals import Query, TasteSequence, board_titles, leave_one_out, make_queries, read_sequences
 
 _ROWS = 256  # pictures read at once
 _UNSEEN = "unseen.parquet"
@@ -24,7 +24,7 @@ class BoardQuestions:
     """Test queries over boards, of owners that training saw (`scope` seen) or of those it never saw (unseen).
 
     Attributes:
-        boards: history = the board's items and validation items, targets = its test items.
+        boards: history = the board's items and validation items, targets = its test items; unseen: each item in turn.
         mates: history = one test item, targets = the board's items and validation items.
         owners, mate_owners: who owns the board of each query, what intervals resample.
         cold, mate_cold: whether the test items have no training save at all.
@@ -144,13 +144,18 @@ def codes(names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
 def _board_questions(
     scope: str, sequences: list[TasteSequence], owners: dict[str, str | None], saved: np.ndarray, ids: list[str]
 ) -> BoardQuestions:
-    boards = make_queries(sequences, "board-completion", "test")
-    mates = [Query(f"{q.query_id} {ids[i]}", (i,), q.history) for q in boards for i in q.targets]
-    mine = [q.query_id for q in boards for _ in q.targets]
-    owner = {q.query_id: owners.get(q.query_id) or q.query_id for q in boards}
+    """Seen boards are asked for their held-out item; of unseen ones, which taught nothing, every item is held out in turn."""
+    if scope == "seen":
+        asked = make_queries(sequences, "board-completion", "test")
+    else:
+        asked = leave_one_out([s for s in sequences if s.test])
+    mates = [Query(f"{q.query_id} {ids[i]}", (i,), q.history) for q in asked for i in q.targets]
+    mine = [q.query_id for q in asked for _ in q.targets]
+    owner = {q.query_id: owners.get(q.query_id) or q.query_id for q in asked}
+    boards = [replace(q, query_id=f"{q.query_id} {' '.join(ids[i] for i in q.targets)}") for q in asked]
     return BoardQuestions(
         scope, boards, mates,
-        np.array([owner[q.query_id] for q in boards]), np.array([owner[board] for board in mine]),
+        np.array([owner[q.query_id] for q in asked]), np.array([owner[board] for board in mine]),
         np.array([not saved[list(q.targets)].any() for q in boards]), np.array([not saved[q.history[0]] for q in mates]),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from bench.encoder.measure import Contender, answer
 from bench.encoder.options import Inputs, Options, open_inputs
 from bench.encoder.protocol import protocol
 from bench.encoder.questions import Questions, hold_out, readable, with_boards
+from bench.encoder.seeds import mean_over_runs, recipes
 from bench.encoder.store import BOARDS, PICTURE, open_store
 from bench.encoder.summary import Answers, measures, shrunk, write_per_query
 from bench.encoder.tables import compact_table, markdown
@@ -125,11 +126,13 @@ def _report(
     options: Options, inputs: Inputs, questions: Questions, contenders: list[Contender], answers: Answers,
     timed: dict[str, Throughput],
 ) -> EncoderReport:  # fmt: skip
-    config = options.config(inputs.fraction)
+    config, together = options.config(inputs.fraction), mean_over_runs(answers)
+    runs = recipes(answers)
+    named = {c.name: c for c in contenders}
     return EncoderReport(
         n_items=len(questions.ids), held_out=questions.counts,
-        encoders={c.name: _row(c, inputs.entrants) for c in contenders},
-        measures=measures(answers, questions, options.seed), shrunk=shrunk(answers, questions, options.seed),
+        encoders={name: _row(named[own[0]], inputs.entrants, len(own)) for name, own in runs.items()},
+        measures=measures(together, answers, questions, options.seed), shrunk=shrunk(together, questions, options.seed),
         throughput=timed, seed=options.seed,
         device=describe_device(str(inputs.dtype).removeprefix("torch."), inputs.device.type == "cuda"),
         commit=commit(), versions=versions(),
@@ -138,13 +141,14 @@ def _report(
     )  # fmt: skip
 
 
-def _row(contender: Contender, entrants: list[Entrant]) -> EncoderRow:
+def _row(contender: Contender, entrants: list[Entrant], runs: int) -> EncoderRow:
+    """The row of a recipe, described by its first run."""
     entrant = next(e for e in entrants if e.name == contender.name.removesuffix(TITLES))
     has = contender.store.has
     parts = [name for p, name in enumerate(PARTS) if has[:, p].any() and (p != BOARDS or contender.titles)]
     return EncoderRow(
         source=entrant.source, fingerprint=entrant.fingerprint, dim=entrant.dim,
-        fusion="fixed" if entrant.gate is None else "gate", parts=parts, holdout=entrant.holdout,
+        fusion="fixed" if entrant.gate is None else "gate", parts=parts, holdout=entrant.holdout, runs=runs,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from bench.encoder.figures import Figure, Measure, Shrunk, Targets
 from bench.encoder.intervals import intervals, ratio
 from bench.encoder.measure import Key, Values
 from bench.encoder.questions import Questions
+from bench.encoder.seeds import recipes
 
 MAIN = {"board-item": ("ndcg@10", "recall@50"), "text-item": ("r@10",)}  # measured again with smaller vectors
 Answers = dict[str, dict[Key, Values]]
@@ -48,9 +49,16 @@ class Asked:
             yield "cold", self.cold
 
 
-def measures(answers: Answers, questions: Questions, seed: int) -> list[Measure]:
-    """One row an encoder, question and slice of full vectors; the first encoder is what the others are paired with."""
-    first, rows = next(iter(answers)), []
+def measures(answers: Answers, single: Answers, questions: Questions, seed: int) -> list[Measure]:
+    """One row a recipe, question and slice of full vectors; the first recipe is what the others are paired with.
+
+    Args:
+        answers: by recipe, see bench.encoder.seeds.
+        single: by encoder.
+        questions: what was asked.
+        seed: of the resampling.
+    """
+    first, runs, rows = next(iter(answers)), recipes(single), []
     for key in next(iter(answers.values())):
         if key.dims or key.precision != "float32":
             continue
@@ -67,6 +75,7 @@ def measures(answers: Answers, questions: Questions, seed: int) -> list[Measure]
                         n=int(kept.sum()), owners=None if owners is None else len(np.unique(owners)),
                         figures=_figures(values, owners, seed),
                         versus_first=None if name == first else versus,
+                        by_run=_by_run([single[run][key] for run in runs[name]], kept),
                     )
                 )  # fmt: skip
     return rows
@@ -110,6 +119,12 @@ def write_per_query(path: Path, answers: Answers, questions: Questions) -> None:
                 columns["value"] = pa.array(value, pa.float64())
                 tables.append(pa.table(columns))
     pq.write_table(pa.concat_tables(tables), path)
+
+
+def _by_run(runs: list[Values], kept: np.ndarray) -> dict[str, list[float]] | None:
+    if len(runs) < 2:
+        return None
+    return {metric: [float(run[metric][kept].mean()) for run in runs] for metric in runs[0]}
 
 
 def _figures(values: Values, owners: np.ndarray | None, seed: int) -> dict[str, Figure]:

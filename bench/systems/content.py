@@ -1,4 +1,6 @@
-"""Content: nearest neighbours of the history's mean vector. With the refined store the same code is content-graph."""
+"""Content: nearest neighbours of the history's mean vector. With the tuned store the same code is content-tuned,
+with the refined one content-graph.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -83,6 +83,19 @@ def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> 
     return queries
 
 
+def leave_one_out(sequences: Iterable[TasteSequence], at_most: int = 20) -> list[Query]:
+    """Each item of a board in turn asked for from all the others; of large boards the first `at_most` items.
+
+    For boards that nothing was trained on, where one question a board would waste the rest. The query's id is the owner's,
+    the same for all questions of a board.
+    """
+    found = []
+    for s in sequences:
+        items = s.items + s.valid + s.test
+        found += [Query(s.owner, tuple(i for i in items if i != t), (t,), s.title) for t in items[:at_most]]
+    return [query for query in found if query.history]
+
+
 def board_titles(sequences: Iterable[TasteSequence], n_items: int) -> list[list[str]]:
     """Titles of the boards that each item was saved to in training, each once, in the order of the sequences.
 

@@ -120,9 +120,20 @@ def _lock(model: Any, picture_layers: int, text_layers: int) -> None:
             if picture_layers >= 0:
                 model.lock_image_tower(unlocked_groups=picture_layers)
             if text_layers >= 0:
-                model.lock_text_tower(unlocked_layers=text_layers)
+                _lock_text(model, text_layers)
     except (AttributeError, KeyError, RuntimeError, AssertionError) as error:
         raise UserError(f"this encoder's towers cannot be locked in part ({error}); use 0 or -1 layers") from error
+
+
+def _lock_text(model: Any, unlocked: int) -> None:
+    """open_clip's rule, which it lacks for BERT itself: the embeddings are the lowest layer."""
+    transformer: Any = getattr(getattr(model, "text", None), "transformer", None)
+    layers = getattr(getattr(transformer, "encoder", None), "layer", None)
+    if layers is None or not unlocked:
+        model.lock_text_tower(unlocked_layers=unlocked)
+    else:
+        for module in [transformer.embeddings, *layers][:-unlocked]:
+            module.requires_grad_(False)
 
 
 def _part_of(name: str) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from navigator.contracts.signals import TASKS, Query, TasteSequence, make_queries
+from navigator.contracts.signals import TASKS, Query, TasteSequence, leave_one_out, make_queries
 from navigator.contracts.vectors import normalise
 from navigator.metrics import per_query, top_k
 from train.clip.draw import Drawer, Inputs, Side
@@ -47,17 +47,10 @@ class Validation:
         parts = np.concatenate([values for values, _ in _blocks(self.objective, self.drawer, rows)])
         scores = parts[:, 1] @ parts[:, 0].T
         same = [np.flatnonzero(world.text_ids[rows] == own).tolist() for own in world.text_ids[rows]]
-        figures = per_query(top_k(scores, 10)[0], same)
-        return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")}
-
-
-def leave_one_out(sequences: list[TasteSequence], at_most: int = 20) -> list[Query]:
-    """Each item of a board in turn asked for from the others; of large boards the first `at_most` items."""
-    found = []
-    for s in sequences:
-        items = s.items + s.valid + s.test
-        found += [Query(s.owner, tuple(i for i in items if i != t), (t,), s.title) for t in items[:at_most]]
-    return [query for query in found if query.history]
+        best = top_k(scores, 10)[0]
+        figures = per_query(best, same)
+        first = np.mean([top[0] in own for top, own in zip(best, same, strict=True)])
+        return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")} | {"hr@1": float(first)}
 
 
 def ndcg(vectors: np.ndarray, queries: list[Query]) -> float:

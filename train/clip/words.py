@@ -30,7 +30,7 @@ class Words:
 
             def features(start: int) -> Iterator[np.ndarray]:
                 for first in range(start, len(texts), _BLOCK):
-                    batch = torch.from_numpy(self.trim(tokens["values"][first : first + _BLOCK]))
+                    batch = torch.from_numpy(self.trim(tokens["values"][first : first + _BLOCK].copy()))
                     precise = torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.autocast)
                     with torch.inference_mode(), precise:
                         found = towers.text_features(batch.to(encoder.device).long())
