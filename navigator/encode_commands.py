@@ -64,7 +64,8 @@ def embed(
     Args:
         catalog: catalogue folder (see `navigator import`); captions are read from a column `caption` of its items.
         out: folder of the item vectors.
-        encoder: "embedded", a local open_clip folder, "hf-hub:ORG/NAME", an open_clip "MODEL" or "MODEL:PRETRAINED".
+        encoder: "embedded", a local open_clip folder, "hf-hub:ORG/NAME", an open_clip "MODEL:PRETRAINED", or
+            "shape:MODEL" (that architecture with random weights, to measure speed).
         graph: taste graph of the catalogue; the titles of an item's training boards become a part of it.
         batch_size: items a forward pass.
         picture_weight: share of the picture against the words, 0 to 1; not for an encoder with a learned gate.
@@ -136,13 +137,21 @@ def beside_of(out: Path, what: str) -> Path:
 
 
 def resolve_encoder(name: str) -> str:
-    """The encoder's name for `encoders.load.load_encoder`: "embedded" becomes the folder of the cached checkpoint.
+    """The encoder's name for `encoders.load.load_encoder`.
+
+    "embedded" becomes the folder of the cached checkpoint, "shape:MODEL" a folder of that architecture with random weights.
 
     Raises:
         UserError: "embedded" was asked for and has not been fetched.
     """
     from navigator.assets import asset
 
+    if name.startswith("shape:"):
+        from navigator.assets import cache_dir
+        from navigator.assets.shape import random_encoder
+
+        shape = name.removeprefix("shape:")
+        return str(random_encoder(shape, cache_dir() / "shapes" / shape))
     return str(asset("encoder")) if name == "embedded" else name
 
 

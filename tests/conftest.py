@@ -9,6 +9,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -170,7 +171,7 @@ def topic_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_clip(folder: Path, text: str = "bert", seed: int = 0) -> Path:
-    """A random open_clip folder of 16 dimensions: a timm tower at 32 pixels, a BERT of 2 layers or open_clip's own text tower."""
+    """A random open_clip folder of 16 dimensions: a timm tower at 32 pixels; a BERT or open_clip's own text tower."""
     import open_clip
 
     folder.mkdir(parents=True)
@@ -185,13 +186,13 @@ def tiny_clip(folder: Path, text: str = "bert", seed: int = 0) -> Path:
             max_position_embeddings=16, initializer_range=0.3,
         ).save_pretrained(folder)  # fmt: skip
         topic_tokenizer().save_pretrained(folder)
-    vision = {"timm_model_name": "test_resnet", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32}
+    vision: Any = {"timm_model_name": "test_resnet", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32}
     config = {
         "model_cfg": {"embed_dim": 16, "custom_text": True, "vision_cfg": vision, "text_cfg": text_cfg},
         "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "longest", "fill_color": 255},
     }  # fmt: skip
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    local = text_cfg | {"hf_model_name": str(folder)} if text == "bert" else text_cfg
+    local: Any = text_cfg | {"hf_model_name": str(folder)} if text == "bert" else text_cfg
     torch.manual_seed(seed)
     model = open_clip.model.CustomTextCLIP(16, vision, local)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -282,7 +283,7 @@ def make_tuning(clip_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         work.mkdir(exist_ok=True)
         chosen = replace(loop, **changes)
         given = TowerConfig(**{"workers": 0} | (towers or {}))
-        losses = ClipConfig(**{"prefixes": (4, 8, 0), "hard_negatives": 2} | (objective or {}))
+        losses = ClipConfig(**{"prefixes": (4, 8, 0), "hard_negatives": 2, "stay": 0.1} | (objective or {}))
         name = str(clip_project / encoder) if (clip_project / encoder).is_dir() else encoder
         return run.Tuning(
             make_accelerator(chosen), Catalog.open(clip_project / "catalog"), clip_project / "graph" if taste_graph else None,

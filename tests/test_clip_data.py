@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,8 +47,9 @@ def seen(make_tuning, clip_project):
     return TasteGraph.open(clip_project / "graph", Catalog.open(clip_project / "catalog"))
 
 
-def recorder(world, seed: int = 0, size: int = SIZE, **config) -> Recorder:
-    return Recorder(world, ClipConfig(**{"hard_negatives": 3} | config), TowerConfig(), size, seed, slice(0, size))
+def recorder(world, seed: int = 0, size: int = SIZE, **config: Any) -> Recorder:
+    given: dict[str, Any] = {"hard_negatives": 3} | config
+    return Recorder(world, ClipConfig(**given), TowerConfig(), size, seed, slice(0, size))
 
 
 def test_the_world_has_something_to_get_wrong(world, seen):
@@ -196,7 +198,7 @@ def test_a_batch_depends_on_seed_and_step_alone_and_shares_make_it_up(make_tunin
         return Drawer(world, config, towers, 8, seed, slice(first, last))
 
     one, again = draw(0, 8), draw(0, 8)
-    again[7], again[0]
+    assert len(again[7].examples) == len(again[0].examples) == 8
     whole = one[3]
     for name in ("anchors", "neighbours", "negatives"):
         for value, other in zip(tensors(getattr(whole, name)), tensors(getattr(again[3], name)), strict=True):

@@ -195,23 +195,11 @@ def test_two_gloo_processes_equal_one(stock, tmp_path):
         command = [
             sys.executable,
             "-m",
-            "accelerate.commands.launch",
-            "--cpu",
-            "--num_processes",
+            "torch.distributed.run",
+            "--nproc_per_node",
             str(processes),
-            "--num_machines",
-            "1",
         ]
-        command += [
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-            "--num_cpu_threads_per_process",
-            "1",
-            "--main_process_port",
-            "29611",
-        ]
+        command += ["--master_port", "29612"]
         done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr[-3000:]
         answers.append(json.loads(done.stdout.strip().splitlines()[-1]))

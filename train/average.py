@@ -38,6 +38,10 @@ class Average:
         finally:
             self._copy(kept)
 
+    def put(self) -> None:
+        """Leave the average in the parameters."""
+        self._copy(self.values)
+
     @torch.no_grad()
     def _copy(self, values: dict[str, torch.Tensor] | Named) -> None:
         for name, parameter in self.parameters.items():

@@ -106,7 +106,7 @@ def training_loop(
         batch = draw(run.step)
         started = time.perf_counter()
         loss = run.optimise(batch)
-        run.progress["train_seconds"] += time.perf_counter() - started
+        run.progress["train_seconds"] += run.mean(time.perf_counter() - started)
         run.finish_step(batch.task, loss)
         bar.update()
         bar.set_postfix(loss=f"{loss:.3f}", task=batch.task)
@@ -127,10 +127,10 @@ class _Run:
         ]
         plain = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.progress: dict[str, Any] = {"step": 0, "train_seconds": 0.0, "first_loss": None, "last_loss": None}
-        saved = load_state(work / "state.safetensors", self.parameters, plain)
         self.average = Average(self.parameters, config.ema) if config.ema else None
-        if saved and self.average:
-            load_state(work / "average.safetensors", self.average.values, None)
+        averages = self.average.values.items() if self.average else ()
+        self.kept: Named = self.parameters | {f"average/{name}": value for name, value in averages}
+        saved = load_state(work / "state.safetensors", self.kept, plain)
         self.progress |= saved or {}
         self.objective, self.optimizer = accelerator.prepare(objective, plain)
         self._trim_log()
@@ -170,6 +170,12 @@ class _Run:
         self.optimizer.zero_grad()
         return float(self.accelerator.reduce(total, "sum"))
 
+    def mean(self, seconds: float) -> float:
+        """Over all processes, so that all of them stop at `max_seconds` after the same step and at the same rates."""
+        if not self.config.max_seconds:
+            return seconds
+        return float(self.accelerator.reduce(torch.tensor(seconds, device=self.accelerator.device), "mean"))
+
     def finish_step(self, task: str, loss: float) -> None:
         """Count, log, validate and save what is due after a step."""
         progress, config = self.progress, self.config
@@ -183,16 +189,14 @@ class _Run:
         if self.validate is not None and config.eval_every and (self.ended() or self.step % config.eval_every == 0):
             self._validate()
         if self.accelerator.is_main_process and (self.ended() or self.step % config.save_every == 0):
-            if self.average:
-                save_state(self.work / "average.safetensors", self.average.values, None, {"step": self.step})
-            save_state(self.work / "state.safetensors", self.parameters, self.optimizer.optimizer, progress)
+            save_state(self.work / "state.safetensors", self.kept, self.optimizer.optimizer, progress)
 
     def result(self) -> dict[str, Any]:
         self.accelerator.wait_for_everyone()
         if "valid_best" in self.progress:
             load_state(self.work / "best.safetensors", self.parameters, None)
         elif self.average:
-            load_state(self.work / "average.safetensors", self.parameters, None)
+            self.average.put()
         return {("steps" if key == "step" else key): value for key, value in self.progress.items()}
 
     def _sync(self, last: bool):
@@ -216,6 +220,7 @@ class _Run:
     def _keep_best(self, figures: dict[str, float]) -> None:
         self._log({"step": self.step, "valid": figures})
         self.progress.setdefault("valid_start", figures)
+        self.progress.setdefault("stale", 0)
         chooses = next(iter(figures))
         if figures[chooses] > self.progress.get("valid_best", {}).get(chooses, -math.inf):
             self.progress |= {"valid_best": figures, "best_step": self.step, "stale": 0}

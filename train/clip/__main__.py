@@ -89,6 +89,14 @@ def _check(towers: TowerConfig, objective: ClipConfig, loop: LoopConfig, graph: 
         )
     if not (0 < towers.min_area <= 1 and 0 <= towers.flip <= 1):
         raise UserError(f"towers.min_area {towers.min_area}, towers.flip {towers.flip}: allowed are shares up to 1")
+    shares = {name: getattr(objective, name) for name in ("drop_part", "drop_titles")}
+    wrong = next((f"{name} {value}" for name, value in shares.items() if not 0 <= value <= 1), None)
+    below = next((n for n in ("stay", "graded", "hard_negatives", "visit_power") if getattr(objective, n) < 0), None)
+    if wrong or below:
+        given = wrong or f"{below} {getattr(objective, below or '')}"
+        raise UserError(
+            f"objective.{given}: allowed are shares from 0 to 1 for what is dropped, and 0 or more for the rest"
+        )
     if towers.workers < 0 or towers.image_size < 0:
         raise UserError(
             f"towers.workers {towers.workers}, towers.image_size {towers.image_size}: allowed are 0 or more"

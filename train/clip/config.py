@@ -26,8 +26,8 @@ class ClipConfig:
 
     picture_text: float = 1.0
     neighbours: float = 1.0
-    stay: float = 0.0
-    hard_negatives: int = 4
+    stay: float = 0.3
+    hard_negatives: int = 0
     prefixes: tuple[int, ...] = (64, 128, 256, 0)
     visit_power: float = 0.5
     graded: float = 0.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+from open_clip.hf_model import HFTextEncoder
 from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file
 
@@ -51,6 +52,9 @@ def _named_config(encoder: Encoder, source: str, folder: Path) -> dict[str, Any]
     """The configuration of a model that open_clip knows by name, and its tokenizer's files."""
     name = source.split(":", 1)[0] if not source.startswith("hf-hub:") else source
     save_config_for_hf(encoder.model, folder / CONFIG_FILE, open_clip.get_model_config(name))  # type: ignore[arg-type]
+    tower: Any = getattr(encoder.model, "text", None)
+    if isinstance(tower, HFTextEncoder):
+        tower.transformer.config.save_pretrained(folder)  # so that the folder loads without a hub
     tokenizer: Any = getattr(encoder.tokenizer, "tokenizer", None)
     if hasattr(tokenizer, "save_pretrained"):
         tokenizer.save_pretrained(folder)

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from encoders.embed import fast_dtype
 from encoders.load import load_encoder
 from graph.store import TasteGraph
-from navigator.contracts import Catalog
+from navigator.contracts import Catalog, UserError
+from navigator.contracts.manifest import digest
 from train.clip.config import ClipConfig, TowerConfig
 from train.clip.draw import ClipBatch, Drawer
 from train.clip.export import card, export
@@ -72,8 +73,15 @@ class Tuning:
         return figures | {
             "train_items": len(world.train), "valid_items": len(world.valid), "pairs": len(world.taste.neighbours),
             "seen_valid_queries": len(validation.seen), "unseen_valid_queries": len(validation.unseen),
+            "pictures_per_s": round(self._pictures(figures["steps"]) / max(figures["train_seconds"], 1e-9), 1),
             "rotated": rotated, "dim": self.encoder.dim, "pictures": int(world.pictures.has.sum()),
         }  # fmt: skip
+
+    def _pictures(self, steps: int) -> int:
+        """Pictures (or their features) that training steps read, over all processes."""
+        config = self.objective.config
+        sides = 1 + (1 + config.hard_negatives if config.neighbours else 0)
+        return steps * self.loop.batch_size * sides
 
     def export(self, encoder: str, config: dict[str, Any], metrics: dict[str, Any]) -> None:
         """Write the encoder's folder into the work folder, and drop what only training needed."""
@@ -84,7 +92,7 @@ class Tuning:
         }  # fmt: skip
         figures = {k: v for k, v in metrics.items() if isinstance(v, dict)}
         (self.work / "README.md").write_text(card(encoder, chosen, counts, figures, self.objective.config.fusion))
-        for leftover in ("state.safetensors", "best.safetensors", "average.safetensors"):
+        for leftover in ("state.safetensors", "best.safetensors"):
             (self.work / leftover).unlink(missing_ok=True)
         if self.cache_is_own:
             shutil.rmtree(self.cache, ignore_errors=True)
@@ -120,10 +128,12 @@ class _InOrder:
                 self.drawer, batch_size=None, sampler=range(step, self.steps), num_workers=self.workers,
                 prefetch_factor=2 if self.workers else None,
             ))  # fmt: skip
-        return next(self.batches)
+        try:
+            return next(self.batches)
+        except UserError as error:  # from a worker process, which adds its traceback
+            raise UserError(str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)) from None
 
 
 def _cache_key(catalog: Catalog, encoder: Any, opened: TasteGraph | None) -> str:
-    from navigator.contracts.manifest import digest
-
-    return digest([catalog.fingerprint, encoder.fingerprint, encoder.size, opened.fingerprint if opened else None])
+    made_by = [encoder.fingerprint, encoder.size, encoder.autocast]
+    return digest([catalog.fingerprint, made_by, opened.fingerprint if opened else None])
