@@ -102,9 +102,10 @@ class Drawer(torch.utils.data.Dataset):
             first, last = (bound * config.hard_negatives for bound in (share.start, share.stop))
             hard = self.inputs(side, slice(first, last), None)
         chances = np.random.default_rng([self.seed, step, 12]).random((2, self.size, 4))
+        near = share if config.neighbours else slice(0, 0)
         saves = np.diff(world.taste.boards.indptr)[rows] + 1.0
         return ClipBatch(
-            "clip", rows, self.inputs(anchors, share, chances[0]), self.inputs(paired, share, chances[1]), hard,
+            "clip", rows, self.inputs(anchors, share, chances[0]), self.inputs(paired, near, chances[1]), hard,
             torch.from_numpy(world.has[rows, 0] & world.has[rows, 1]), torch.from_numpy(has_neighbour),
             torch.from_numpy(world.taste.together(rows[share], neighbours)), torch.from_numpy(world.text_ids[rows]),
             torch.from_numpy(there[share]), torch.from_numpy(_graded(saves, config.graded)), self._before(anchors),

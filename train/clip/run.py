@@ -33,13 +33,8 @@ class Tuning:
         self, accelerator: Accelerator, catalog: Catalog, taste_graph: Path | None, encoder: str, holdout: float,
         valid: float, cache: Path | None, towers: TowerConfig, objective: ClipConfig, loop: LoopConfig, work: Path,
     ):  # fmt: skip
-        self.accelerator, self.loop, self.work, self.source, self.tower_config = (
-            accelerator,
-            loop,
-            work,
-            encoder,
-            towers,
-        )
+        self.accelerator, self.loop, self.work = accelerator, loop, work
+        self.source, self.tower_config = encoder, towers
         opened = TasteGraph.open(taste_graph, catalog) if taste_graph else None
         if opened is None:
             objective = replace(objective, neighbours=0.0, hard_negatives=0)
