@@ -70,6 +70,22 @@ class Encoder:
         """Pictures, or a prepared (n, 3, S, S) tensor -> (n, D) float32 with unit rows."""
         return normalise(self._in_chunks(pictures, self.model.encode_image, (self.dim,)))
 
+    def picture_body(self) -> str | None:
+        """Digest of everything before the head of a timm picture tower: encoders tuned with locked towers share it."""
+        if not isinstance(self.model.visual, TimmModel):
+            return None
+        return digest([_weights_digest(self.model.visual.trunk), self.size, self.autocast])
+
+    def picture_features(self, pictures: Sequence[Picture] | torch.Tensor) -> np.ndarray:
+        """Pictures -> (n, F) float32: what the head of a timm picture tower reads."""
+        return self._in_chunks(pictures, self._trunk(), (0,))
+
+    def pictures_of(self, features: np.ndarray) -> np.ndarray:
+        """(n, F) features -> (n, D) float32 unit rows; after picture_features the same as encode_pictures."""
+        with torch.inference_mode(), self._precision():
+            vectors = self.model.visual.head(torch.from_numpy(features).to(self.device))
+        return normalise(vectors.float().cpu().numpy())
+
     def picture_grid(self, pictures: Sequence[Picture] | torch.Tensor) -> np.ndarray:
         """Pictures -> (n, P, C) float32: the map before pooling, row by row (P = 49, C = 1280 for the embedded tower).
 
@@ -203,8 +219,12 @@ def _split(name: str) -> tuple[str, str | None]:
 
 def _model_fingerprint(model: Any) -> str:
     """Digest of the weights, the shapes and the preprocessing of a model that has no folder."""
+    return digest([_weights_digest(model), model.visual.preprocess_cfg])
+
+
+def _weights_digest(module: Any) -> str:
     sha = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
+    for key, value in sorted(module.state_dict().items()):
         sha.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
         sha.update(value.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest([sha.hexdigest(), model.visual.preprocess_cfg])
+    return sha.hexdigest()

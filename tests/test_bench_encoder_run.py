@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import bench.encoder.run
 import bench.encoder.store
@@ -278,3 +278,25 @@ def test_a_weight_that_nothing_reads_is_refused(home: Path, tmp_path: Path):
         run(home, tmp_path / "r", encoders={"tuned": str(home / "tuned")}, picture_weight=0.7)
     alone = run(home, tmp_path / "r", encoders={"tuned": str(home / "tuned")}, map_items=0, sheet_items=0)
     assert list(alone["encoders"]) == ["tuned"]  # no control row: it is for an encoder without a gate
+
+
+def test_a_body_that_encoders_share_runs_once_and_changes_nothing(home, tmp_path, monkeypatch):
+    """Features of a timm tower, then its head, are encode_pictures; a second encoder of the same body decodes nothing."""
+    tiny_encoder(tmp_path / "plain", 0)
+    weights = load_file(tmp_path / "plain" / "open_clip_model.safetensors")
+    shutil.copytree(tmp_path / "plain", tmp_path / "other")
+    head = {k: v.flip(0).contiguous() if k.startswith("visual.head.") else v for k, v in weights.items()}
+    save_file(head, tmp_path / "other" / "open_clip_model.safetensors")
+    plain, other = (load_encoder(str(tmp_path / name)) for name in ("plain", "other"))
+    assert plain.picture_body() == other.picture_body() is not None
+    catalog = Catalog.open(home / "catalog")
+    pictures = [(n, picture(n)) for n in range(ITEMS) if n % 11 and n != BROKEN]
+    rows = [n for n, _ in pictures]
+    one = bench.encoder.store.open_store(catalog, lambda: plain, tmp_path / "parts/plain", None, 16, "plain")
+    np.testing.assert_allclose(one.arrays[0][rows], plain.encode_pictures([p for _, p in pictures]), atol=1e-3)
+    assert one.has[:, 0].tolist() == [n in rows for n in range(ITEMS)]
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.encoder.store, "_prepare", None)  # would fail
+        two = bench.encoder.store.open_store(catalog, lambda: other, tmp_path / "parts/other", None, 16, "other")
+    np.testing.assert_allclose(two.arrays[0][rows], other.encode_pictures([p for _, p in pictures]), atol=1e-3)
+    assert np.abs(one.arrays[0][rows] - two.arrays[0][rows]).max() > 0.01

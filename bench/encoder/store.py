@@ -82,11 +82,13 @@ def open_store(
     folder.mkdir(parents=True, exist_ok=True)
     todo_boards = titles is not None and not (folder / "boards.npy").is_file()
     todo = not (folder / "has.npy").is_file()
-    encoder = opener() if todo or todo_boards else None
+    encoder: Encoder | None = opener() if todo or todo_boards else None
     if encoder and titles is not None and todo_boards:
         _write_titles(encoder, folder / "boards.npy", titles)
     if encoder and todo:
-        _write_parts(catalog, encoder, folder, batch_size, label)
+        body = encoder.picture_body()
+        features = None if body is None else _body_features(catalog, encoder, folder.parent / body, batch_size)
+        _write_parts(catalog, encoder, folder, batch_size, label, features)
     has = np.load(folder / "has.npy")
     if titles is not None:
         has[:, BOARDS] = [any(title.strip() for title in row) for row in titles]
@@ -95,22 +97,54 @@ def open_store(
     return PartStore(arrays, has)
 
 
-def _write_parts(catalog: Catalog, encoder: Encoder, folder: Path, batch_size: int, label: str) -> None:
-    """Pictures, texts and captions of every item in one pass over the catalogue."""
+def _body_features(catalog: Catalog, encoder: Encoder, folder: Path, batch_size: int) -> np.ndarray:
+    """(n,) records of ok and features (F,): a body that several encoders share (tuned with locked towers) runs once."""
+    path = folder / "features.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        n, start = catalog.rows("items"), 0
+        width = encoder.picture_features(torch.zeros(1, 3, *encoder.size)).shape[1]
+        beside = path.with_name(path.name + ".tmp")
+        sink = open_memmap(beside, "w+", np.dtype([("ok", "?"), ("features", "f4", (width,))]), (n,))
+        with ThreadPoolExecutor(_WORKERS) as pool, tqdm(total=n, desc="picture tower", unit="item") as bar:
+            for batch in catalog.batches(["image"], batch_size):
+                pictures = list(pool.map(lambda image: _prepare(encoder, image), batch["image"].to_pylist()))
+                rows = np.array([picture is not None for picture in pictures])
+                sink["ok"][start : start + len(rows)] = rows
+                if rows.any():
+                    found = encoder.picture_features(torch.stack([p for p in pictures if p is not None]))
+                    sink["features"][start + np.flatnonzero(rows)] = found
+                start += len(rows)
+                bar.update(len(rows))
+        sink.flush()
+        beside.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def _write_parts(
+    catalog: Catalog, encoder: Encoder, folder: Path, batch_size: int, label: str, features: np.ndarray | None
+) -> None:
+    """Pictures (from features where there are some), texts and captions of every item in one pass over the catalogue."""
     captioned = "caption" in pq.read_schema(catalog.path / "items.parquet").names
     kept = [PICTURE, TEXT, *([CAPTIONS] if captioned else [])]
     n = catalog.rows("items")
     sinks = {p: _sink(folder / f"{PARTS[p]}.npy", n, encoder.dim) for p in kept}
     has, start = np.zeros((n, len(PARTS)), bool), 0
-    columns = ["text", "image", *(["caption"] if captioned else [])]
+    columns = ["text", *(["image"] if features is None else []), *(["caption"] if captioned else [])]
     with ThreadPoolExecutor(_WORKERS) as pool, tqdm(total=n, desc=f"encode {label}", unit="item") as bar:
         for batch in catalog.batches(columns, batch_size):
             rows = batch.to_pydict()
             texts = [text or "" for text in rows["text"]]
             captions = [text or "" for text in rows["caption"]] if captioned else None
-            pictures = list(pool.map(lambda image: _prepare(encoder, image), rows["image"]))
-            parts = encode_parts(encoder, pictures, texts, captions=captions)
             stop = start + len(texts)
+            pictures: list[torch.Tensor | None] = [None] * len(texts)
+            if features is None:
+                pictures = list(pool.map(lambda image: _prepare(encoder, image), rows["image"]))
+            parts = encode_parts(encoder, pictures, texts, captions=captions)
+            if features is not None:
+                part = features[start:stop]
+                parts.has[:, PICTURE] = part["ok"]
+                parts.values[:, PICTURE] = encoder.pictures_of(np.ascontiguousarray(part["features"])) * part["ok"][:, None]
             for part, sink in sinks.items():
                 sink[start:stop] = parts.values[:, part]
             has[start:stop] = parts.has
