@@ -199,9 +199,9 @@ def test_an_interrupted_run_goes_on_with_what_is_encoded(home: Path, tmp_path: P
     encoded: list[str] = []
     real = bench.encoder.store._write_parts
 
-    def write(catalog: Any, model: Any, folder: Path, size: int, label: str) -> None:
+    def write(catalog: Any, model: Any, folder: Path, size: int, label: str, features: Any) -> None:
         encoded.append(label)
-        real(catalog, model, folder, size, label)
+        real(catalog, model, folder, size, label, features)
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
