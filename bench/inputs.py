@@ -86,7 +86,7 @@ def load_sequences(path: Path, catalog: Catalog) -> list[TasteSequence]:
     if made_from != catalog.fingerprint:
         raise UserError(
             f"graph {path} was built from catalogue {made_from}, but {catalog.path} is {catalog.fingerprint}; "
-            f"build the graph again with `navigator graph {catalog.path} --out {path}`"
+            f"give the graph of this catalogue, or build one with `navigator graph {catalog.path} --out ...`"
         )
     return read_sequences(path / "sequences.parquet", catalog.item_index)
 

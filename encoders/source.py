@@ -80,7 +80,8 @@ def open_graph(path: Path, catalog: Catalog) -> Manifest:
     if manifest.inputs.get("catalog") != catalog.fingerprint:
         raise UserError(
             f"taste graph {path} was built from catalogue {manifest.inputs.get('catalog')}; {catalog.path} is "
-            f"{catalog.fingerprint}; build it again with `navigator graph {catalog.path} --out {path}`"
+            f"{catalog.fingerprint}; give the graph of this catalogue, or build one with "
+            f"`navigator graph {catalog.path} --out ...`"
         )
     return manifest
 

@@ -42,7 +42,7 @@ class TasteGraph:
         if built_from != catalog.fingerprint:
             raise UserError(
                 f"taste graph {path} was built from catalogue {built_from}; {catalog.path} is {catalog.fingerprint}; "
-                f"build it again with `navigator graph {catalog.path} --out {path}`"
+                f"give the graph of this catalogue, or build one with `navigator graph {catalog.path} --out ...`"
             )
         return cls(path, manifest, catalog.item_index)
 

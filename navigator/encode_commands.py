@@ -5,6 +5,7 @@ Here, and only here, the name "embedded" becomes a folder: encoders/ knows folde
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,11 @@ def embed(
         resolve_encoder(encoder), encoder, batch_size, picture_weight, precision, dim, device,
         os.cpu_count() or 1 if workers is None else workers, strict, engine, actors,
     )  # fmt: skip
+    if graph is None and (Path(settings.encoder) / "fusion.json").is_file():
+        print(
+            "note: this encoder weighs the titles of training boards too; without --graph no item has any",
+            file=sys.stderr,
+        )
     target, beside = (beside_of(out, "next"), out) if next else (out, None)
     return embed_catalog(catalog, target, settings, graph, fresh, beside)
 

@@ -158,18 +158,23 @@ def _history(catalog: Catalog, board: str | None, user: str | None, items: list[
 
 def _encode_query(text: str | None, image: Path | None, encoder: str, needed: str) -> Any:
     from encoders.load import load_encoder
+    from encoders.pictures import UnreadablePictureError
     from navigator.encode_commands import resolve_encoder
 
     loaded = load_encoder(resolve_encoder(encoder))
     if loaded.fingerprint != needed:
         raise UserError(
-            f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder"
+            f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder the "
+            "one they were embedded with (encoder_name in the manifest.json of the vectors)"
         )
     if text is not None:
         return loaded.encode_texts([text])
     if image is None or not image.is_file():
         raise UserError(f"picture {image} does not exist; give a PNG, JPEG or WebP file")
-    return loaded.encode_pictures([image.read_bytes()])
+    try:
+        return loaded.encode_pictures([image.read_bytes()])
+    except UnreadablePictureError as error:
+        raise UserError(f"picture {image} cannot be read ({error}); give a PNG, JPEG or WebP file") from error
 
 
 def _answer(

@@ -44,6 +44,8 @@ def contact_sheet(rows: list[SheetRow], out: Path, thumb: int = 96) -> Path:
     Raises:
         UserError: there is nothing to draw.
     """
+    if Path(out).is_dir():
+        raise UserError(f"{out} is a folder; give the name of a PNG file")
     if not rows:
         raise UserError(f"nothing to draw on the contact sheet {out}: no rows")
     shown = rows[:MAX_ROWS]

@@ -109,6 +109,7 @@ def test_openclipart_is_unpacked_once_and_published(tools: FakeTools):
 def test_an_interrupted_unpacking_is_begun_again(tools: FakeTools):
     out = debian.fetch_openclipart()
     (out / "manifest.json").unlink()
+    out.rename(out.with_name(out.name + ".work"))
     assert (debian.fetch_openclipart() / "manifest.json").is_file()
     assert tools.count("-x") == 4 and tools.count("download") == 2
 

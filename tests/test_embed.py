@@ -230,7 +230,7 @@ def test_board_titles_of_training_and_captions_are_parts(folder: Path, tmp_path:
 def test_a_graph_of_another_catalogue_is_refused(catalog: Path, folder: Path, tmp_path: Path):
     other = write_catalog(tmp_path / "other", ITEMS[:3])
     taste_graph = write_graph(tmp_path / "g", other, {"flags": ["both"]})
-    with pytest.raises(UserError, match=r"was built from catalogue .* build it again with `navigator graph"):
+    with pytest.raises(UserError, match=r"was built from catalogue .* or build one with `navigator graph .* --out"):
         run(catalog, tmp_path / "v", folder, graph=taste_graph)
 
 

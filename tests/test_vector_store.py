@@ -339,3 +339,22 @@ def test_the_file_is_what_safetensors_reads(tmp_path: Path):
     read = load_file(tmp_path / "x")
     assert np.array_equal(read["vectors"], np.concatenate(blocks)) and read["scale"].tolist() == [0.5, 1, 2]
     assert read_manifest(store(tmp_path / "v", 3), "vectors", "").kind == "vectors"
+
+
+def test_only_an_artefact_of_the_same_kind_is_replaced(tmp_path: Path):
+    """A slip of --out must not cost anybody's photos, nor the catalogue that is being read."""
+    photos = tmp_path / "photos"
+    (photos / "summer").mkdir(parents=True)
+    (photos / "summer" / "a.png").write_bytes(b"x")
+    (tmp_path / "file").write_text("x")
+    with publish(tmp_path / "catalog", "catalog", {}, {}):
+        pass
+    for out, told in (("photos", "holds other things"), ("file", "is a file"), ("catalog", "holds a catalog and would")):
+        with pytest.raises(UserError, match=told), publish(tmp_path / out, "vectors", {}, {}):
+            raise AssertionError("nothing may run")
+    assert (photos / "summer" / "a.png").read_bytes() == b"x" and (tmp_path / "file").read_text() == "x"
+    (tmp_path / "empty").mkdir()
+    for out in ("empty", "new", "new"):
+        with publish(tmp_path / out, "vectors", {}, {}) as work:
+            (work.path / "f").write_text("y")
+        assert (tmp_path / out / "f").is_file()

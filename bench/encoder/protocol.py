@@ -7,8 +7,8 @@ from bench.encoder.throughput import REPEATS
 from bench.intervals import RESAMPLES
 
 
-def protocol(config: dict[str, Any]) -> list[str]:
-    """The sentences for a run with these options (seed and holdout included)."""
+def protocol(config: dict[str, Any], asked: bool) -> list[str]:
+    """The sentences for a run with these options (seed and holdout included); `asked`: whether boards were asked."""
     lines = [
         f"Held out: {config['holdout']:g} of the items, chosen by a hash of the id alone; of these only items whose "
         "picture (bytes) and text (case and outer spaces aside) occur nowhere among the other items.",
@@ -21,7 +21,8 @@ def protocol(config: dict[str, Any]) -> list[str]:
         "cut at min(targets, 10)), recall@50.",
         "item -> board-mates: the query is the held-out save's own item vector, the whole catalogue but itself is "
         "ranked; right are all other items of the board. Recall@10 is hits / min(10, right items).",
-        "Boards of owners never seen are in no training signal at all; of the others one save was held out. Warm: the "
+        "Boards of owners never seen are in no training signal at all, and each of their items (at most 20 a board) is asked "
+        "for in turn; of the others one save was held out. Warm: the "
         "held-out item has training saves on other boards; cold: it has none at all.",
         "Modalities: both is the item vector of all its parts (learned gate, or fixed weights, picture "
         f"{config['picture_weight']:g}); picture and text are those parts alone. Board titles (of training boards "
@@ -30,6 +31,8 @@ def protocol(config: dict[str, Any]) -> list[str]:
         f"Intervals: 95 % percentile bootstrap, {RESAMPLES:,} resamples, seed {config['seed']}; text -> item and "
         "purity draw queries, board figures draw owners with all their boards. Differences are paired by query.",
     ]
+    if not asked:
+        lines.append("Boards were not asked: there is no taste graph here whose boards hold something out.")
     if config["label"]:
         lines.append(
             f"Purity@10: share of the 10 nearest items with the query's own {config['label']}; held-out items ask, the "

@@ -108,6 +108,11 @@ def readable(questions: Questions, has_picture: np.ndarray) -> Questions:
     return replace(questions, text_items=kept, counts=counts)
 
 
+def asks_boards(sequences: list[TasteSequence]) -> bool:
+    """Whether any board of a taste graph holds something out; a graph of users' logs alone asks nothing here."""
+    return any(s.task == "board-completion" and s.test for s in sequences)
+
+
 def with_boards(questions: Questions, catalog: Catalog, folder: Path, seen: list[TasteSequence]) -> Questions:
     """Add the boards of a taste graph.
 
@@ -116,9 +121,6 @@ def with_boards(questions: Questions, catalog: Catalog, folder: Path, seen: list
         catalog: for the owners of the boards.
         folder: of the graph; boards of unseen owners are read from its unseen.parquet, when it has one.
         seen: its sequences.
-
-    Raises:
-        UserError: no board of the graph holds anything out.
     """
     n = len(questions.ids)
     saved = np.zeros(n, bool)

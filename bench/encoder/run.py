@@ -12,7 +12,7 @@ from bench.encoder.figures import EncoderReport, EncoderRow, Throughput
 from bench.encoder.measure import Contender, answer
 from bench.encoder.options import Inputs, Options, open_inputs
 from bench.encoder.protocol import protocol
-from bench.encoder.questions import Questions, hold_out, readable, with_boards
+from bench.encoder.questions import Questions, asks_boards, hold_out, readable, with_boards
 from bench.encoder.seeds import mean_over_runs, recipes
 from bench.encoder.store import BOARDS, PICTURE, open_store
 from bench.encoder.summary import Answers, measures, shrunk, write_per_query
@@ -74,7 +74,7 @@ def main_figures(report: EncoderReport) -> dict[str, dict[str, float]]:
 def _encode(options: Options, inputs: Inputs, folder: Path) -> tuple[Questions, list[Contender]]:
     """What is asked, and every row of the report with its part vectors."""
     questions = hold_out(inputs.catalog, inputs.fraction, options.label)
-    if options.graph is not None and inputs.sequences is not None:
+    if options.graph is not None and inputs.sequences is not None and asks_boards(inputs.sequences):
         questions = with_boards(questions, inputs.catalog, options.graph, inputs.sequences)
     contenders = []
     for number, entrant in enumerate(inputs.entrants):
@@ -137,7 +137,8 @@ def _report(
         device=describe_device(str(inputs.dtype).removeprefix("torch."), inputs.device.type == "cuda"),
         commit=commit(), versions=versions(),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=options.command_line(), config=config, inputs=inputs.fingerprints, protocol=protocol(config),
+        command=options.command_line(), config=config, inputs=inputs.fingerprints,
+        protocol=protocol(config, bool(questions.boards)),
     )  # fmt: skip
 
 

@@ -144,7 +144,9 @@ def _write_parts(
             if features is not None:
                 part = features[start:stop]
                 parts.has[:, PICTURE] = part["ok"]
-                parts.values[:, PICTURE] = encoder.pictures_of(np.ascontiguousarray(part["features"])) * part["ok"][:, None]
+                parts.values[:, PICTURE] = (
+                    encoder.pictures_of(np.ascontiguousarray(part["features"])) * part["ok"][:, None]
+                )
             for part, sink in sinks.items():
                 sink[start:stop] = parts.values[:, part]
             has[start:stop] = parts.has

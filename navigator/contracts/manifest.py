@@ -81,8 +81,31 @@ def read_manifest(folder: Path, kind: str, made_by: str) -> Manifest:
             f"{path} is not a readable manifest ({type(error).__name__}); make it again with `{made_by}`"
         ) from error
     if manifest.kind != kind:
-        raise UserError(f"{folder} holds a {manifest.kind}, but a {kind} is needed; make one with `{made_by}`")
+        raise UserError(f"{folder} holds {_a(manifest.kind)}, but {_a(kind)} is needed; make one with `{made_by}`")
     return manifest
+
+
+def check_free(out: Path, kind: str) -> None:
+    """What an artefact may replace: nothing, an empty folder, or an older artefact of its kind.
+
+    Raises:
+        UserError: `out` is a file, or a folder with anything else in it; neither is touched.
+    """
+    if out.is_file():
+        raise UserError(f"{out} is a file, but {_a(kind)} is a folder; give another --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    held = "other things"
+    if (out / MANIFEST).is_file():
+        try:
+            held = Manifest.model_validate_json((out / MANIFEST).read_text()).kind
+        except (ValidationError, UnicodeDecodeError):
+            return  # an artefact of ours whose manifest broke
+    if held != kind:
+        raise UserError(
+            f"{out} holds {held if held == 'other things' else _a(held)} and would be replaced by {_a(kind)}; give --out a new "
+            f"or empty folder, or an older {kind} folder"
+        )
 
 
 def is_current(out: Path, kind: str, config: dict[str, Any], inputs: dict[str, str]) -> bool:
@@ -112,8 +135,12 @@ def publish(
     """Fill a work folder beside `out`; when the block ends without an error, make it `out` by renaming.
 
     After an interruption the next call with the same kind, config and inputs gets the leftovers (`work.resumed`).
+
+    Raises:
+        UserError: see check_free.
     """
     out = Path(out)
+    check_free(out, kind)
     work_path = out.with_name(out.name + ".work")
     key = {"kind": kind, "config": json.loads(json.dumps(config, default=str)), "inputs": inputs, "seed": seed}
     resumed = _same_key(work_path / _KEY, key)
@@ -180,6 +207,10 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _a(kind: str) -> str:
+    return kind if kind.endswith("s") else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _same_key(path: Path, key: dict[str, Any]) -> bool:

@@ -70,12 +70,16 @@ def clip(
         accelerator.wait_for_everyone()
         tuning = Tuning(accelerator, opened, graph, name, holdout, valid, cache, towers, objective, loop, work.path)
         work.metrics |= tuning.train()
+        if work.metrics.get("best_step") == 0 and accelerator.is_main_process:
+            print("note: no step was better than the start, which is kept: the encoder is not tuned", file=sys.stderr)
         if accelerator.is_main_process:
             tuning.export(encoder, config, work.metrics)
     return {"out": str(out), "unchanged": False, **work.metrics}
 
 
 def _check(towers: TowerConfig, objective: ClipConfig, loop: LoopConfig, graph: Path | None) -> None:
+    if loop.batch_size < 1 or loop.steps < 0:
+        raise UserError(f"loop.batch_size {loop.batch_size}, loop.steps {loop.steps}: allowed are 1 or more, 0 or more")
     if loop.accumulate != 1:
         raise UserError(
             f"loop.accumulate {loop.accumulate}: every anchor meets the whole batch here, so it cannot be split; lower "

@@ -115,7 +115,7 @@ class Drawer(torch.utils.data.Dataset):
         """Load a share of a side; `augment` (k, 4) are the chances of the whole side's pixels, None leaves them alone."""
         world, rows, titles = self.world, side.rows[share], side.titles[share]
         picture = torch.from_numpy(world.pictures.rows(rows))
-        if augment is not None and picture.dtype == torch.uint8:
+        if augment is not None and picture.dtype == torch.uint8 and len(rows):
             picture = torch.stack([self._augment(*given) for given in zip(picture, augment[share], strict=True)])
         n, used = world.n, np.unique(np.concatenate([*titles, np.zeros(0, np.int64)]))
         owner = np.repeat(np.arange(len(rows)), [len(own) for own in titles])
