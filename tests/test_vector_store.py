@@ -349,7 +349,11 @@ def test_only_an_artefact_of_the_same_kind_is_replaced(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with publish(tmp_path / "catalog", "catalog", {}, {}):
         pass
-    for out, told in (("photos", "holds other things"), ("file", "is a file"), ("catalog", "holds a catalog and would")):
+    for out, told in (
+        ("photos", "holds other things"),
+        ("file", "is a file"),
+        ("catalog", "holds a catalog and would"),
+    ):
         with pytest.raises(UserError, match=told), publish(tmp_path / out, "vectors", {}, {}):
             raise AssertionError("nothing may run")
     assert (photos / "summer" / "a.png").read_bytes() == b"x" and (tmp_path / "file").read_text() == "x"
