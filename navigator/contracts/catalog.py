@@ -4,6 +4,7 @@
     boards.parquet        board_id, title, owner_id
     board_items.parquet   board_id, item_id, saved_at?
     interactions.parquet  user_id, item_id, action, at?
+    follows.parquet       user_id, board_id, at?          only where the source has follows
     rejects.parquet       table, row, id, reason        every row that an importer refused
     manifest.json         written last
 
@@ -52,10 +53,12 @@ BOARD_ITEMS = pa.schema([("board_id", pa.string()), ("item_id", pa.string()), ("
 INTERACTIONS = pa.schema(
     [("user_id", pa.string()), ("item_id", pa.string()), ("action", pa.string()), ("at", pa.int64())]
 )
+FOLLOWS = pa.schema([("user_id", pa.string()), ("board_id", pa.string()), ("at", pa.int64())])
 REJECTS = pa.schema([("table", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
 TABLES = {
     "items": ITEMS, "boards": BOARDS, "board_items": BOARD_ITEMS, "interactions": INTERACTIONS, "rejects": REJECTS,
 }  # fmt: skip
+OPTIONAL = {"follows": FOLLOWS}  # a catalogue may lack the file: it then has no such rows
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,19 @@ class Catalog:
     def fingerprint(self) -> str:
         return self.manifest.fingerprint
 
+    def has(self, name: str) -> bool:
+        """Whether the table's file is there; only a table of OPTIONAL may lack it."""
+        return (self.path / f"{name}.parquet").is_file()
+
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """One table, whole; give `columns` to leave the pictures on disk."""
+        """One table, whole; give `columns` to leave the pictures on disk. One of OPTIONAL without a file has no rows."""
+        if name in OPTIONAL and not self.has(name):
+            return OPTIONAL[name].empty_table().select(columns or OPTIONAL[name].names)
         return pq.read_table(self.path / f"{name}.parquet", columns=columns)
 
     def rows(self, name: str) -> int:
+        if name in OPTIONAL and not self.has(name):
+            return 0
         return pq.read_metadata(self.path / f"{name}.parquet").num_rows
 
     def columns(self, name: str) -> list[str]:

@@ -26,7 +26,7 @@ from navigator.contracts.catalog import BOARDS
 from navigator.contracts.manifest import digest
 from navigator.importers import links, rows
 from navigator.importers.pictures import PILLOW_LIMIT
-from navigator.importers.rejects import REASONS, Rejects
+from navigator.importers.rejects import FOLLOW_REASONS, REASONS, Rejects
 
 Row = dict[str, Any]
 ROW_GROUP = 256
@@ -59,7 +59,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Source:
-    """Raw rows of the four tables; a reject's row number is the position in its stream, from 0.
+    """Raw rows of the tables; a reject's row number is the position in its stream, from 0.
 
     Attributes:
         items: dicts with item_id, title, description, keywords, text (None: title, description and
@@ -68,6 +68,7 @@ class Source:
         boards: dicts with board_id, title, owner_id; None takes the board ids that occur in board_items.
         board_items: Arrow batches with board_id, item_id and perhaps saved_at.
         interactions: Arrow batches with user_id, item_id and perhaps action, at, value.
+        follows: Arrow batches with user_id, board_id and perhaps at; None leaves the table out of the catalogue.
         items_total: for the progress bar.
         extra: names of further item columns, strings.
     """
@@ -76,6 +77,7 @@ class Source:
     boards: Iterable[Row] | None = ()
     board_items: Iterable[pa.RecordBatch] = ()
     interactions: Iterable[pa.RecordBatch] = ()
+    follows: Iterable[pa.RecordBatch] | None = None
     items_total: int | None = None
     extra: tuple[str, ...] = ()
 
@@ -118,11 +120,16 @@ def write_catalog(
                 saves = store.write_board_items(work.path / "board_items.parquet", board_ids, rejects.add)
                 store.load_interactions(source.interactions)
                 actions = store.write_interactions(work.path / "interactions.parquet", rejects.add)
+                more = {}
+                if source.follows is not None:
+                    store.load_follows(source.follows)
+                    more["follows"] = store.write_follows(work.path / "follows.parquet", rejects.add)
         work.metrics["counts"] = {
             "items": len(item_ids), "boards": len(board_ids), "board_items": saves, "interactions": actions,
-            "rejects": rejects.counts.total(),
+            **more, "rejects": rejects.counts.total(),
         }  # fmt: skip
-        work.metrics["rejects"] = {reason: rejects.counts[reason] for reason in REASONS if rejects.counts[reason]}
+        reasons = dict.fromkeys((*REASONS, *FOLLOW_REASONS))
+        work.metrics["rejects"] = {reason: rejects.counts[reason] for reason in reasons if rejects.counts[reason]}
         work.metrics.update(metrics or {})
     return {"out": str(out), "unchanged": False, **work.metrics}
 

@@ -1,4 +1,4 @@
-"""Who saved what: the references of board_items and interactions, joined out of core by DuckDB.
+"""Who saved what and follows whom: board_items, interactions and follows, joined out of core by DuckDB.
 
 The raw rows go into a DuckDB file in the work folder, so that neither a long log nor its joins need fit into memory.
 Columns are cast here: ids to strings, times to seconds since 1970, values to doubles. A value that cannot be cast makes
@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from navigator.contracts.catalog import BOARD_ITEMS, INTERACTIONS
+from navigator.contracts.catalog import BOARD_ITEMS, FOLLOWS, INTERACTIONS
 
 AddReject = Callable[[str, int, Any, str], None]
 Cast = Callable[[str, pa.DataType], str]  # quoted column and its Arrow type -> SQL that casts it, null if it cannot
@@ -26,6 +26,8 @@ _EMPTY = {
     "(row BIGINT, label VARCHAR, bad BOOL, board_id VARCHAR, item_id VARCHAR, saved_at BIGINT)",
     "interactions": "CREATE TABLE interactions (row BIGINT, label VARCHAR, bad BOOL, "
     'user_id VARCHAR, item_id VARCHAR, action VARCHAR, "at" BIGINT, value DOUBLE)',
+    "follows": "CREATE TABLE follows "
+    '(row BIGINT, label VARCHAR, bad BOOL, user_id VARCHAR, board_id VARCHAR, "at" BIGINT)',
 }
 # A row counts as a repeat when an earlier row that is not itself a reject says the same.
 _BOARD_ITEMS = """
@@ -53,12 +55,23 @@ WITH judged AS (
 )
 SELECT *, coalesce(reason, CASE WHEN nth > 1 THEN 'duplicate save' END) AS verdict FROM numbered
 """
+_FOLLOWS = """
+WITH judged AS (
+    SELECT r.*, CASE
+        WHEN bad OR user_id IS NULL OR board_id IS NULL THEN 'wrong type'
+        WHEN b.id IS NULL THEN 'unknown board' END AS reason
+    FROM follows r LEFT JOIN boards b ON b.id = r.board_id
+), numbered AS (
+    SELECT *, row_number() OVER (PARTITION BY user_id, board_id, reason IS NULL ORDER BY row) AS nth FROM judged
+)
+SELECT *, coalesce(reason, CASE WHEN nth > 1 THEN 'duplicate follow' END) AS verdict FROM numbered
+"""
 # Users as they first occur; a user's rows by time, equal times by the item's row, untimed ones first and as they came.
 _ORDER = 'user_row, "at" NULLS FIRST, CASE WHEN "at" IS NULL THEN row END, item_row, row'
 
 
 class LinkStore:
-    """Takes the raw links, then writes the two contract tables in one pass each."""
+    """Takes the raw links, then writes the contract tables in one pass each."""
 
     def __init__(self, path: Path, item_ids: dict[str, int]):
         self._path = path
@@ -85,6 +98,9 @@ class LinkStore:
         columns = {"user_id": _id, "item_id": _id, "action": _word, "at": _time, "value": _number}
         self._load("interactions", columns, batches)
 
+    def load_follows(self, batches: Iterable[pa.RecordBatch]) -> None:
+        self._load("follows", {"user_id": _id, "board_id": _id, "at": _time}, batches)
+
     def board_ids(self) -> Iterator[dict[str, str]]:
         """Boards made from the saves alone: the id is the title, the owner is unknown. In order of first save."""
         query = "SELECT board_id FROM board_items WHERE board_id IS NOT NULL GROUP BY board_id ORDER BY min(row)"
@@ -104,6 +120,11 @@ class LinkStore:
         self._db.execute("UPDATE interactions SET action = 'save' WHERE action IS NULL AND NOT bad")
         schema = INTERACTIONS.append(pa.field("value", pa.float64())) if valued and valued[0] else INTERACTIONS
         return self._write(f"FROM ({_INTERACTIONS}) WHERE verdict IS NULL ORDER BY {_ORDER}", schema, path)
+
+    def write_follows(self, path: Path, reject: AddReject) -> int:
+        """Write follows.parquet in source order, after the boards are known (write_board_items); returns its rows."""
+        self._reject("follows", _FOLLOWS, reject)
+        return self._write(f"FROM ({_FOLLOWS}) WHERE verdict IS NULL ORDER BY row", FOLLOWS, path)
 
     def _keep(self, table: str, ids: Iterable[str]) -> None:
         """A lookup table (id, row)."""
@@ -126,8 +147,8 @@ class LinkStore:
             row += len(raw)
             casts = {name: cast(f'"{name}"', raw.schema.field(name).type) for name, cast in columns.items()}
             bad = " OR ".join(f'("{name}" IS NOT NULL AND ({cast}) IS NULL)' for name, cast in casts.items())
-            owner = next(iter(columns))
-            label = f'concat_ws(\' \', CAST("{owner}" AS VARCHAR), CAST("item_id" AS VARCHAR))'
+            first, second = list(columns)[:2]
+            label = f'concat_ws(\' \', CAST("{first}" AS VARCHAR), CAST("{second}" AS VARCHAR))'
             self._db.register("raw", raw)
             self._db.execute(f"INSERT INTO {table} SELECT row, {label}, {bad}, {', '.join(casts.values())} FROM raw")
             self._db.unregister("raw")

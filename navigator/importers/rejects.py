@@ -15,6 +15,7 @@ REASONS = (
     "broken picture", "picture too large", "no picture", "duplicate id", "empty text", "wrong type", "unknown item",
     "unknown board", "duplicate save",
 )  # fmt: skip
+FOLLOW_REASONS = ("wrong type", "unknown board", "duplicate follow")
 
 
 class Rejects:

@@ -20,10 +20,11 @@ COLUMNS = {
     "boards": ("board_id", "title", "owner_id"),
     "board_items": ("board_id", "item_id", "saved_at"),
     "interactions": ("user_id", "item_id", "action", "at", "value"),
+    "follows": ("user_id", "board_id", "at"),
 }
 _NEEDED = {
     "items": ("item_id",), "boards": ("board_id",), "board_items": ("board_id", "item_id"),
-    "interactions": ("user_id", "item_id"),
+    "interactions": ("user_id", "item_id"), "follows": ("user_id", "board_id"),
 }  # fmt: skip
 
 
@@ -31,6 +32,7 @@ def import_table(
     out: Path, items: Path, interactions: Path | None = None, boards: Path | None = None,
     board_items: Path | None = None, columns: dict[str, str] | None = None, image_root: Path | None = None,
     separator: str = ",", strict: bool = False, max_pixels: int = 50_000_000, max_side: int = 256,
+    follows: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Import CSV, TSV or Parquet files.
 
@@ -48,8 +50,11 @@ def import_table(
         strict: stop at the first reject instead of counting it.
         max_pixels: largest picture that is decoded, width x height.
         max_side: side of the square, in pixels, that stored pictures fit.
+        follows: file of user_id, board_id and perhaps at (seconds or ISO time): who follows which board.
     """
-    given = {"items": items, "boards": boards, "board_items": board_items, "interactions": interactions}
+    given = {
+        "items": items, "boards": boards, "board_items": board_items, "interactions": interactions, "follows": follows,
+    }  # fmt: skip
     files = {table: Path(path) for table, path in given.items() if path is not None}
     selects = _selects(files, columns or {})
     extra, left_out = _further(file_schema(files["items"]), columns or {})
@@ -68,7 +73,8 @@ def import_table(
 
         own_boards = (row for batch in stream("boards") for row in batch.to_pylist()) if "boards" in selects else None
         rows = (_item(row, image_root, separator) for batch in stream("items") for row in batch.to_pylist())
-        return Source(rows, own_boards, stream("board_items"), stream("interactions"), total, tuple(extra))
+        followed = stream("follows") if "follows" in selects else None
+        return Source(rows, own_boards, stream("board_items"), stream("interactions"), followed, total, tuple(extra))
 
     total = count(selects["items"])
     config = {"importer": "table", "columns": columns or {}, "separator": separator, "columns_kept": extra}
