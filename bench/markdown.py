@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from navigator.contracts.report import BenchReport, Interval, SystemReport
+from navigator.contracts.report import BenchReport, Interval, Provenance, SystemReport
 
 _HEAD = (
     "system", "HR@10", "NDCG@10", "95 % interval", "recall@50", "NDCG - content", "P50 ms", "P95 ms", "P99 ms", "req/s",
@@ -47,7 +47,7 @@ def markdown(report: BenchReport, files: Sequence[str], pictures: Sequence[str],
         "\n\n".join(f"![{name}]({name})" for name in pictures),
         _bullets("Contact sheets", [f"[{sheet.rsplit('/', 1)[-1]}]({sheet})" for sheet in sheets]),
         _bullets("Files", [f"[{name}]({name})" for name in files]),
-        _bullets("Provenance", _provenance(report)),
+        _bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -119,7 +119,8 @@ def _shared(texts: dict[str, str]) -> list[str]:
     return [f"{', '.join(names)}: {text}" for text, names in owners.items()]
 
 
-def _provenance(report: BenchReport) -> list[str]:
+def provenance(report: Provenance) -> list[str]:
+    """Where a report's figures come from, a line each."""
     device = report.device.model_dump(exclude_none=True)
     return [
         f"command: `{report.command}`",
@@ -127,7 +128,6 @@ def _provenance(report: BenchReport) -> list[str]:
         f"date: {report.created_at}; commit: {report.commit or 'unknown'}; seed: {report.seed}",
         f"versions: {', '.join(f'{name} {version}' for name, version in report.versions.items())}",
         f"inputs: {', '.join(f'{name} {value}' for name, value in report.inputs.items())}",
-        f"queries: {report.split.queries} ({report.split.description})",
     ]
 
 

@@ -110,9 +110,9 @@ class Encoder:
         rows = []
         for start in range(0, len(texts), _TEXTS):
             ids = self.tokenizer(list(texts[start : start + _TEXTS]))  # (b, L)
-            if isinstance(getattr(self.model, "text", None), HFTextEncoder):
-                # Padding is masked there, so that columns of nothing but padding only cost time.
-                used = (ids != self.model.text.config.pad_token_id).any(0).nonzero()
+            padding = masked_padding(self.model)
+            if padding is not None:  # columns of nothing but padding only cost time
+                used = (ids != padding).any(0).nonzero()
                 ids = ids[:, : int(used.max()) + 1] if len(used) else ids[:, :1]
             with torch.inference_mode(), self._precision():
                 rows.append(self.model.encode_text(ids.to(self.device)).float().cpu().numpy())
@@ -181,6 +181,12 @@ def load_encoder(
     gate = load_gate(folder) if folder else None
     place, transform = torch.device(device), loaded[2]
     return Encoder(name, fingerprint, dim, (rows, columns), place, bfloat16, model, transform, tokenizer, gate)
+
+
+def masked_padding(model: Any) -> int | None:
+    """The token id that a Hugging Face text tower masks; None for towers that read their padding."""
+    tower = getattr(model, "text", None)
+    return getattr(tower.config, "pad_token_id", None) if isinstance(tower, HFTextEncoder) else None
 
 
 def local_folder(name: str) -> Path | None:

@@ -12,6 +12,7 @@ import numpy as np
 from navigator.contracts.report import METRICS
 
 DEPTH = 100
+_CELLS = 1 << 24  # scores held at once
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,6 +40,30 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         indices[row, : chosen.size] = chosen
         best[row, : chosen.size] = values[chosen]
     return indices, best
+
+
+def nearest(
+    queries: np.ndarray, gallery: np.ndarray, k: int, excluded: Sequence[Sequence[int]] | None = None
+) -> np.ndarray:
+    """The k nearest of every query.
+
+    Args:
+        queries: (q, D) float32.
+        gallery: (n, D) float32 unit rows.
+        k: list length; fewer when the gallery is smaller.
+        excluded: per query positions in the gallery that must not be found.
+
+    Returns:
+        (q, min(k, n)) int64 positions in the gallery, best first, -1 where nothing is left.
+    """
+    step = max(1, min(256, _CELLS // max(len(gallery), 1)))
+    found = [np.zeros((0, min(k, len(gallery))), np.int64)]
+    for start in range(0, len(queries), step):
+        scores = queries[start : start + step] @ gallery.T
+        for row, own in zip(scores, (excluded or [])[start : start + step], strict=False):
+            row[list(own)] = -np.inf
+        found.append(top_k(scores, k)[0])
+    return np.concatenate(found)
 
 
 def per_query(indices: np.ndarray, targets: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

@@ -22,6 +22,11 @@ def test_missing_catalogue(project, capsys):
     assert "nowhere does not exist" in line and "navigator import" in line
 
 
+def test_a_sheet_that_would_be_a_folder(project, tmp_path, capsys):
+    line = refused(capsys, main(["show", str(project / "catalog"), "--out", str(tmp_path)]))
+    assert line == f"error: {tmp_path} is a folder; give the name of a PNG file" and not any(tmp_path.iterdir())
+
+
 def test_half_written_catalogue_is_not_read(project, tmp_path, capsys):
     shutil.copytree(project / "catalog", tmp_path / "half")
     (tmp_path / "half" / "manifest.json").unlink()

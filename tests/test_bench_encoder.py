@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import bench.encoder.rank
+import navigator.metrics
 from bench.encoder.entrants import Entrant, choose_holdout
 from bench.encoder.intervals import intervals, ratio, resampled_means
 from bench.encoder.measure import Contender, Key, prefixes_of, shrink
 from bench.encoder.questions import hold_out, with_boards
-from bench.encoder.rank import board_figures, mate_figures, nearest, purity, text_figures
+from bench.encoder.rank import board_figures, mate_figures, purity, text_figures
 from bench.encoder.seeds import mean_over_runs, recipes
 from bench.encoder.store import PartStore
 from bench.intervals import bootstrap
@@ -22,6 +22,7 @@ from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import ITEMS, TABLES, held_out
 from navigator.contracts.manifest import Manifest
 from navigator.contracts.signals import Query, TasteSequence, write_sequences
+from navigator.metrics import nearest
 
 
 def angles(*degrees: float) -> np.ndarray:
@@ -73,7 +74,7 @@ def test_nearest_is_a_sorted_loop(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     queries, gallery = rng.integers(-1, 2, (9, 3)).astype(np.float32), rng.integers(-1, 2, (14, 3)).astype(np.float32)
     excluded = [[i, i + 1] for i in range(9)]
-    monkeypatch.setattr(bench.encoder.rank, "_CELLS", 28)  # two queries a block
+    monkeypatch.setattr(navigator.metrics, "_CELLS", 28)  # two queries a block
     got = nearest(queries, gallery, 5, excluded)
     for i, query in enumerate(queries):
         order = sorted((j for j in range(14) if j not in excluded[i]), key=lambda j: (-float(query @ gallery[j]), j))

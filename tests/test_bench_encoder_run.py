@@ -243,6 +243,26 @@ def test_without_graph_and_label_only_items_are_asked(home: Path, tmp_path: Path
     assert list(report.encoders) == ["plain"] and not report.shrunk and report.held_out.fraction == 0.1
 
 
+def test_a_log_without_boards_asks_items_alone(home: Path, tmp_path: Path):
+    """Its taste graph has users' sequences, which an encoder without a model is not asked about."""
+    with publish(tmp_path / "catalog", "catalog", {}, {}) as work:
+        shutil.copy(home / "catalog" / "items.parquet", work.path)
+        for name, schema in TABLES.items():
+            if name != "items":
+                pq.write_table(schema.empty_table(), work.path / f"{name}.parquet")
+        log = [(f"u{u}", NAMES[(7 * u + step) % ITEMS], "save", 100 * u + step) for u in range(6) for step in range(8)]
+        columns = [list(column) for column in zip(*log, strict=True)]
+        pq.write_table(pa.table(columns, schema=TABLES["interactions"]), work.path / "interactions.parquet")
+    catalog, taste_graph = tmp_path / "catalog", tmp_path / "graph"
+    build_graph(catalog, taste_graph, valid_fraction=0.5, walks=20)
+    sequences = read_sequences(taste_graph / "sequences.parquet", Catalog.open(catalog).item_index)
+    assert {s.task for s in sequences} == {"next-item"}
+    given = {"catalog": catalog, "graph": taste_graph, "encoders": {"plain": str(home / "plain")}, "sheet_items": 0}
+    answer = run(home, tmp_path / "r", map_items=0, **given)
+    assert list(answer["encoders"]) == ["plain"]
+    assert {key.split()[0] for key in answer["encoders"]["plain"]} == {"text-item", "purity"}
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

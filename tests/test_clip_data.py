@@ -10,6 +10,7 @@ import torch
 
 from navigator.contracts import UserError
 from navigator.contracts.catalog import held_out
+from train.clip import run
 from train.clip.config import ClipConfig, TowerConfig
 from train.clip.draw import Drawer, Side
 from train.clip.features import filled
@@ -299,3 +300,23 @@ def test_without_a_graph_nothing_is_a_neighbour_and_items_are_set_aside(make_tun
     assert not batch.has_neighbour.any() and not batch.negative_there.any()
     assert (batch.together.numpy() == (anchors.rows[:, None] == neighbours.rows[None])).all()
     assert isinstance(world.taste, Taste) and not world.taste.sequences
+
+
+def test_pixels_without_neighbours_are_drawn(make_tuning):
+    """Nothing is a neighbour then: that side of the batch has no pictures to crop."""
+    tuning = make_tuning(taste_graph=False, towers={"picture_layers": 1, "flip": 0.5})
+    batch = tuning.drawer[0]
+    assert batch.anchors.picture.shape == (12, 3, 32, 32) and batch.anchors.picture.dtype == torch.uint8
+    assert batch.neighbours.picture.shape == (0, 3, 32, 32) and batch.neighbours.shown.shape[0] == 0
+    with torch.inference_mode():
+        assert np.isfinite(float(tuning.objective.eval()(batch, 0, 12)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_cannot_be_drawn_is_one_line_from_a_worker_process_too(make_tuning, workers):
+    tuning = make_tuning(towers={"picture_layers": 1, "pixels_gb": 0.0})
+    batches = run._InOrder(tuning.drawer, 40, workers, tuning.towers)
+    with pytest.raises(UserError) as told:
+        for step in range(40):
+            assert len(batches(step).examples) == 12
+    assert "\n" not in str(told.value) and str(told.value).startswith(f"the picture of item 'i{BROKEN}' cannot be read")

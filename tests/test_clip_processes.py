@@ -155,6 +155,7 @@ def test_help_lists_every_option_with_its_words(capsys):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (["--loop.batch_size", "0"], "loop.batch_size 0, loop.steps 4: allowed are 1 or more, 0 or more"),
         (["--loop.accumulate", "2"], "loop.accumulate 2: every anchor meets the whole batch"),
         (["--loop.learning_rates", '{"haeds": 1}'], "learning rate of 'haeds'; allowed parts are picture, text, heads"),
         (["--objective.prefixes", "[4,17]"], "prefixes [4, 17]: allowed are 1 to 16"),

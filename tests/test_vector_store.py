@@ -1,7 +1,6 @@
-"""A store that lives on: only what changed is embedded again, an exchange that no reader notices, queries of its size."""
+"""A store that lives on: only what changed is embedded again, and queries and newcomers take its size."""
 
 import importlib.util
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +11,13 @@ import pytest
 
 import encoders.embed
 import encoders.shards
-import navigator.contracts.exchange as exchanging
 from encoders.load import Encoder, load_encoder
 from encoders.source import Source
-from navigator.contracts import ItemVectors, UserError, publish, read_manifest
-from navigator.contracts.exchange import exchange
+from navigator.cli import main
+from navigator.contracts import ItemVectors, UserError, publish
 from navigator.contracts.vector_file import write_tensors
 from navigator.contracts.vectors import as_stored, normalise, write_vectors
-from navigator.encode_commands import cutover, embed
+from navigator.encode_commands import embed
 from navigator.index import ItemIndex, write_index
 from navigator.model_commands import search
 
@@ -187,98 +185,6 @@ def test_fresh_does_not_resume_from_copied_rows(
     assert sorted(encoded) == sorted(i for i, _, _ in ITEMS), "late was encoded before, in a shard of its own"
 
 
-def store(path: Path, value: float, encoder: str = "enc", n: int = 500) -> Path:
-    """A store whose every number is `value`."""
-    with publish(path, "vectors", {"encoder": encoder, "normalised": False, "value": value}, {}) as work:
-        write_vectors(work.path, [f"i{i}" for i in range(n)], np.full((n, 8), value, np.float32))
-    return path
-
-
-def test_cut_over_and_back(tmp_path: Path, folder: Path, encoded: list[str]):
-    other = tiny_encoder(tmp_path / "other-encoder", seed=3)
-    first = run(ITEMS, tmp_path, folder)
-    reader, old = ItemVectors.open(tmp_path / "v"), rows(tmp_path / "v")
-    coming = run(ITEMS, tmp_path, other, next=True)
-    assert coming["out"] == str(tmp_path / "v.next") and coming["encoder"] != first["encoder"]
-    assert ItemVectors.open(tmp_path / "v", encoder=first["encoder"]).ids == reader.ids, "readable until the cut-over"
-    answer = cutover(tmp_path / "v")
-    assert (answer["now"]["encoder"], answer["previous"]["encoder"]) == (coming["encoder"], first["encoder"])
-    assert ItemVectors.open(tmp_path / "v").encoder == coming["encoder"] and not (tmp_path / "v.next").exists()
-    assert all(np.array_equal(reader.matrix[reader.index[name]], row) for name, row in old.items())
-    with pytest.raises(UserError, match=r"v.next does not exist; make one with `navigator embed .* --next`"):
-        cutover(tmp_path / "v")
-    assert cutover(tmp_path / "v", back=True)["now"]["encoder"] == first["encoder"]
-    assert cutover(tmp_path / "v", back=True)["previous"]["encoder"] == first["encoder"]
-
-
-def test_next_takes_unchanged_rows_from_the_store_in_use(tmp_path: Path, folder: Path, encoded: list[str]):
-    run(ITEMS, tmp_path, folder)
-    encoded.clear()
-    run([*ITEMS, ("late", "late", None)], tmp_path, folder, next=True)
-    assert encoded == ["late"] and ItemVectors.open(tmp_path / "v").ids[-1] == "torn"
-    assert ItemVectors.open(tmp_path / "v.next").ids[-1] == "late"
-
-
-def test_the_first_cut_over_has_nothing_to_go_back_to(tmp_path: Path):
-    store(tmp_path / "v.next", 1)
-    assert "previous" not in cutover(tmp_path / "v") and ItemVectors.open(tmp_path / "v").matrix[0, 0] == 1
-    with pytest.raises(UserError, match=r"v.previous does not exist; make one with `navigator cutover"):
-        cutover(tmp_path / "v", back=True)
-
-
-def test_a_cut_over_killed_before_the_exchange_is_finished_by_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store(tmp_path / "v", 1)
-    store(tmp_path / "v.next", 2)
-
-    def killed(*_: Path) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("navigator.encode_commands.exchange", killed)
-        cutover(tmp_path / "v")
-    assert ItemVectors.open(tmp_path / "v").matrix[0, 0] == 1
-    cutover(tmp_path / "v", back=True)
-    assert ItemVectors.open(tmp_path / "v").matrix[0, 0] == 2
-
-
-def test_exchange_without_the_system_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    exchange(tmp_path / "a", tmp_path / "b")
-    assert (tmp_path / "a" / "b").exists() and (tmp_path / "b" / "a").exists()
-    with pytest.raises(OSError):
-        exchange(tmp_path / "a", tmp_path / "missing")
-    monkeypatch.setattr(exchanging, "ctypes", SimpleNamespace(CDLL=lambda *_, **__: object()))
-    exchange(tmp_path / "a", tmp_path / "b")
-    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == ["a", "a/a", "b", "b/b"]
-
-
-def test_no_reader_finds_the_store_missing_or_mixed_while_it_is_replaced(tmp_path: Path):
-    if not exchanging._exchange_at_once(store(tmp_path / "v", 0), store(tmp_path / "w", 0)):
-        pytest.skip("this system has no atomic exchange of folders")
-    stop, found = threading.Event(), []
-
-    def read() -> None:
-        while not stop.is_set():
-            try:
-                opened = ItemVectors.open(tmp_path / "v")
-                value = opened.manifest.config["value"] if opened.manifest else None
-                found.append(bool((opened.matrix == value).all()) and len(opened.ids) == opened.matrix.shape[0])
-            except UserError as error:
-                found.append("try again" in str(error))
-            except OSError as error:
-                found.append(error)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for value in range(1, 30):
-        store(tmp_path / "v", value, n=100 + value)
-    stop.set()
-    reader.join()
-    assert len(found) > 5 and all(ok is True for ok in found), [ok for ok in found if ok is not True][:3]
-
-
 def test_vectors_of_newcomers_take_the_stores_size():
     content = normalise(np.array([[3.0, 4.0, 12.0], [0.0, 1.0, 0.0]]))
     assert np.allclose(as_stored(content, 2, 3), [[0.6, 0.8, 0], [0, 1, 0]])
@@ -331,6 +237,20 @@ def test_words_and_pictures_search_a_prefix_store(tmp_path: Path, folder: Path, 
     assert ItemIndex.open(tmp_path / "index").manifest.config["content_dim"] == 4
 
 
+def test_a_query_picture_that_cannot_be_read_is_one_line(
+    tmp_path: Path, folder: Path, encoded: list[str], capsys: pytest.CaptureFixture[str]
+):
+    run(ITEMS[:3], tmp_path, folder)
+    write_index(tmp_path / "v", tmp_path / "index", "flat")
+    (tmp_path / "torn.png").write_bytes(png((1, 2, 3))[:40])
+    for name, told in (("torn.png", "cannot be read ("), ("none.png", "does not exist; give a PNG, JPEG or WebP file")):
+        capsys.readouterr()
+        argv = ["search", str(tmp_path / "index"), "--image", str(tmp_path / name), "--encoder", str(folder)]
+        assert main(argv) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and err.startswith(f"error: picture {tmp_path / name} {told}"), err
+
+
 def test_the_file_is_what_safetensors_reads(tmp_path: Path):
     from safetensors.numpy import load_file
 
@@ -338,27 +258,3 @@ def test_the_file_is_what_safetensors_reads(tmp_path: Path):
     write_tensors(tmp_path / "x", iter(blocks), (3, 3), np.dtype(np.int8), np.array([0.5, 1, 2]))
     read = load_file(tmp_path / "x")
     assert np.array_equal(read["vectors"], np.concatenate(blocks)) and read["scale"].tolist() == [0.5, 1, 2]
-    assert read_manifest(store(tmp_path / "v", 3), "vectors", "").kind == "vectors"
-
-
-def test_only_an_artefact_of_the_same_kind_is_replaced(tmp_path: Path):
-    """A slip of --out must not cost anybody's photos, nor the catalogue that is being read."""
-    photos = tmp_path / "photos"
-    (photos / "summer").mkdir(parents=True)
-    (photos / "summer" / "a.png").write_bytes(b"x")
-    (tmp_path / "file").write_text("x")
-    with publish(tmp_path / "catalog", "catalog", {}, {}):
-        pass
-    for out, told in (
-        ("photos", "holds other things"),
-        ("file", "is a file"),
-        ("catalog", "holds a catalog and would"),
-    ):
-        with pytest.raises(UserError, match=told), publish(tmp_path / out, "vectors", {}, {}):
-            raise AssertionError("nothing may run")
-    assert (photos / "summer" / "a.png").read_bytes() == b"x" and (tmp_path / "file").read_text() == "x"
-    (tmp_path / "empty").mkdir()
-    for out in ("empty", "new", "new"):
-        with publish(tmp_path / out, "vectors", {}, {}) as work:
-            (work.path / "f").write_text("y")
-        assert (tmp_path / out / "f").is_file()

@@ -8,13 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from navigator.cli_tools import run_function
 from navigator.contracts import Catalog, ItemVectors, is_current, publish, read_manifest
 from navigator.contracts.manifest import Work
 from navigator.contracts.signals import Query
-from navigator.metrics import per_query, top_k
+from navigator.metrics import nearest, per_query
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
 from train.parts import split_parts
@@ -72,11 +70,10 @@ def ndcg(world: World, queries: list[Query]) -> dict[str, float]:
     """Mean NDCG@10 and HR@10 of validation queries over the whole catalogue, history excluded."""
     model = world.recommender.model
     model.eval()
-    scores = world.recommender.query_vectors([q.history for q in queries]) @ world.matrix.T
+    asked = world.recommender.query_vectors([q.history for q in queries])
     model.train()
-    for row, query in enumerate(queries):
-        scores[row, list(query.history)] = -np.inf
-    figures = per_query(top_k(scores, 50)[0], [q.targets for q in queries])
+    ranked = nearest(asked, world.matrix, 50, [q.history for q in queries])
+    figures = per_query(ranked, [q.targets for q in queries])
     return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")}
 
 

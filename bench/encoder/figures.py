@@ -6,11 +6,11 @@
 What was not measured is absent or null, never 0.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from navigator.contracts.report import Device
+from navigator.contracts.report import Provenance
 
 SCHEMA_VERSION: Literal[1] = 1
 Task = Literal["text-item", "board-item", "item-mates", "purity"]
@@ -135,7 +135,7 @@ class HeldOut(_Row):
     unlabelled: int | None = None
 
 
-class EncoderReport(_Row):
+class EncoderReport(Provenance):
     """A whole run: encoders on the same queries."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -145,12 +145,3 @@ class EncoderReport(_Row):
     measures: list[Measure]
     shrunk: list[Shrunk]
     throughput: dict[str, Throughput]
-    seed: int
-    device: Device
-    commit: str | None
-    versions: dict[str, str]
-    created_at: str
-    command: str
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    protocol: list[str]

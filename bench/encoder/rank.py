@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine in blocks of queries, and the figures of a ranked list; ties as in navigator.metrics."""
+"""The figures of `navigator-bench encoder` from ranked lists; ranking and ties are those of navigator.metrics."""
 
 from collections.abc import Sequence
 
@@ -6,34 +6,9 @@ import numpy as np
 
 from navigator.contracts.signals import Query
 from navigator.contracts.vectors import normalise
-from navigator.metrics import per_query, top_k
+from navigator.metrics import nearest, per_query
 
-_CELLS = 1 << 24  # scores held at once
 _DEPTH = 50  # recall@50
-
-
-def nearest(
-    queries: np.ndarray, gallery: np.ndarray, k: int, excluded: Sequence[Sequence[int]] | None = None
-) -> np.ndarray:
-    """The k nearest of every query.
-
-    Args:
-        queries: (q, D) float32.
-        gallery: (n, D) float32 unit rows.
-        k: list length; fewer when the gallery is smaller.
-        excluded: per query positions in the gallery that must not be found.
-
-    Returns:
-        (q, min(k, n)) int64 positions in the gallery, best first, -1 where nothing is left.
-    """
-    step = max(1, min(256, _CELLS // max(len(gallery), 1)))
-    found = [np.zeros((0, min(k, len(gallery))), np.int64)]
-    for start in range(0, len(queries), step):
-        scores = queries[start : start + step] @ gallery.T
-        for row, own in zip(scores, (excluded or [])[start : start + step], strict=False):
-            row[list(own)] = -np.inf
-        found.append(top_k(scores, k)[0])
-    return np.concatenate(found)
 
 
 def board_figures(vectors: np.ndarray, queries: Sequence[Query], last: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.encoder.figures import EncoderReport, Figure, Measure
+from bench.markdown import provenance
 
 _WHAT = {
     "text-item": "text -> item", "board-item": "board -> item", "item-mates": "item -> board-mates", "purity": "kNN",
@@ -60,7 +61,7 @@ def markdown(report: EncoderReport, files: Sequence[str], pictures: Sequence[str
         "\n\n".join(f"![{name}]({name})" for name in pictures),
         "\n".join(["## Protocol", "", *_bullets(report.protocol)]),
         "\n".join(["## Files", "", *_bullets([f"[{name}]({name})" for name in files])]),
-        "\n".join(["## Provenance", "", *_bullets(_provenance(report))]),
+        "\n".join(["## Provenance", "", *_bullets(provenance(report))]),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -150,17 +151,6 @@ def _encoders(report: EncoderReport) -> str:
         without = "not tuned" if e.holdout is None else f"{e.holdout:g} of the items"
         rows.append((name, f"`{e.source}`", e.fingerprint, str(e.dim), e.fusion, ", ".join(e.parts), without))
     return "\n".join(_columns(rows, markdown=True))
-
-
-def _provenance(report: EncoderReport) -> list[str]:
-    device = report.device.model_dump(exclude_none=True)
-    return [
-        f"command: `{report.command}`",
-        f"device: {', '.join(f'{key} {value}' for key, value in device.items())}",
-        f"date: {report.created_at}; commit: {report.commit or 'unknown'}; seed: {report.seed}",
-        f"versions: {', '.join(f'{name} {version}' for name, version in report.versions.items())}",
-        f"inputs: {', '.join(f'{name} {value}' for name, value in report.inputs.items())}",
-    ]
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:

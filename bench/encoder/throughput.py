@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from open_clip.hf_model import HFTextEncoder
 from tqdm import tqdm
 
 from bench.encoder.figures import Throughput
-from encoders.load import Encoder, load_encoder
+from encoders.load import Encoder, load_encoder, masked_padding
 from encoders.pictures import UnreadablePictureError
 from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import TABLES
@@ -125,8 +124,9 @@ def _prepare(source: Path, model: Encoder) -> Ready:
     texts = sorted((row["text"] for row in rows if (row["text"] or "").strip()), key=len)
     tokens = model.tokenizer(texts or [""])[: len(texts)]
     widths = [tokens.shape[1]] * len(texts)
-    if isinstance(getattr(model.model, "text", None), HFTextEncoder):  # masks padding, so that it can be cut
-        used = tokens != model.model.text.config.pad_token_id
+    padding = masked_padding(model.model)
+    if padding is not None:  # it can be cut
+        used = tokens != padding
         widths = (used * torch.arange(1, tokens.shape[1] + 1)).amax(1).tolist()
     stacked = torch.stack(pictures).to(model.device, memory_format=torch.channels_last)
     return Ready(len(rows), stacked, tokens.to(model.device), widths)

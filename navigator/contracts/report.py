@@ -125,15 +125,9 @@ class Split(_Row):
     queries: str
 
 
-class BenchReport(_Row):
-    """A whole run: systems side by side on the same queries and the same timed requests."""
+class Provenance(_Row):
+    """What every report says of how it came about."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    task: str
-    split: Split
-    n_queries: int
-    n_items: int
-    n_cold_queries: int
     seed: int
     device: Device
     commit: str | None
@@ -143,6 +137,17 @@ class BenchReport(_Row):
     config: dict[str, Any]
     inputs: dict[str, str]
     protocol: list[str]
+
+
+class BenchReport(Provenance):
+    """A whole run: systems side by side on the same queries and the same timed requests."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: str
+    split: Split
+    n_queries: int
+    n_items: int
+    n_cold_queries: int
     systems: dict[str, SystemReport]
 
 

@@ -1,7 +1,5 @@
 """From a batch to the sum of its losses; the module that accelerate wraps."""
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -47,7 +45,8 @@ class ClipObjective(nn.Module):
 
     def parts(self) -> dict[str, Named]:
         """What learns, by part, for the learning rates; the towers' parts come first."""
-        found = {part: {f"towers.model.{n}": p for n, p in named.items()} for part, named in self._towers().items()}
+        towers = self.towers.parameters_by_part()
+        found = {part: {f"towers.model.{n}": p for n, p in named.items()} for part, named in towers.items()}
         self.gate.requires_grad_(self.config.fusion)
         found["fusion"] = {f"gate.{n}": p for n, p in self.gate.named_parameters()} if self.config.fusion else {}
         found["scales"] = {f"scales.{n}": p for n, p in self.scales.items()}
@@ -65,6 +64,7 @@ class ClipObjective(nn.Module):
         config, device = self.config, self.encoder.device
         together, text_ids, weights = (x.to(device) for x in (batch.together, batch.text_ids, batch.weights))
         anchors, has_anchor = self.part_vectors(batch.anchors)
+        items = self.gate(anchors, has_anchor)
         loss = torch.zeros((), device=device)
         if config.picture_text:
             pairs = batch.has_pair.to(device)
@@ -77,7 +77,6 @@ class ClipObjective(nn.Module):
         if config.neighbours:
             near = gather_rows(self.gate(*self.part_vectors(batch.neighbours)))
             found = batch.has_neighbour.to(device)
-            items = self.gate(anchors, has_anchor)
 
             def close(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
                 return neighbour_loss(rows, columns, start, *self._scale("neighbours"), together, found, weights)
@@ -87,7 +86,6 @@ class ClipObjective(nn.Module):
                 loss = loss + config.neighbours * (self._hard(items, batch) * weights[start:stop]).sum()
         if batch.before is not None:
             before = batch.before.to(device)
-            items = self.gate(anchors, has_anchor)
             loss = loss + config.stay * stay_loss(items, gather_rows(items), before[start:stop], before).sum()
         return loss
 
@@ -117,13 +115,9 @@ class ClipObjective(nn.Module):
         return matryoshka(far, self.config.prefixes, items, negatives)
 
     def _words(self, words: torch.Tensor) -> torch.Tensor:
-        return self.towers.text(words.to(self.encoder.device) if words.is_floating_point() else self._ids(words))
-
-    def _ids(self, words: torch.Tensor) -> torch.Tensor:
-        return words.to(self.encoder.device).long()
+        """Features, or token ids, which lie on disk as int32 -> unit vectors."""
+        words = words.to(self.encoder.device)
+        return self.towers.text(words if words.is_floating_point() else words.long())
 
     def _scale(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         return self.scales[f"{name}_scale"].exp().clamp(max=100.0), self.scales[f"{name}_bias"]
-
-    def _towers(self) -> dict[str, Any]:
-        return self.towers.parameters_by_part()

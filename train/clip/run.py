@@ -43,11 +43,11 @@ class Tuning:
         device = accelerator.device
         self.encoder = load_encoder(encoder, device, fast_dtype(device), towers.image_size or None)
         self.towers = Towers(self.encoder.model, towers.picture_layers, towers.text_layers)
+        self.objective = ClipObjective(self.encoder, self.towers, objective)  # refuses before anything is computed
         self.cache = work / "cache" if cache is None else cache / _cache_key(catalog, self.encoder, opened)
         self.cache_is_own = cache is None
         with accelerator.main_process_first():
             self.world = self._world(catalog, opened, holdout, valid)
-        self.objective = ClipObjective(self.encoder, self.towers, objective)
         each = loop.batch_size // accelerator.num_processes
         share = slice(accelerator.process_index * each, (accelerator.process_index + 1) * each)
         self.drawer = Drawer(self.world, objective, towers, loop.batch_size, loop.seed, share)
@@ -109,6 +109,19 @@ class Tuning:
         )  # fmt: skip
 
 
+class _Told(torch.utils.data.Dataset):
+    """The drawer, with what cannot be drawn as an answer: raised in a worker process it would arrive as a traceback."""
+
+    def __init__(self, drawer: Drawer):
+        self.drawer = drawer
+
+    def __getitem__(self, step: int) -> ClipBatch | UserError:
+        try:
+            return self.drawer[step]
+        except UserError as error:
+            return error
+
+
 class _InOrder:
     """Step -> its batch, prepared ahead in worker processes; steps are asked for one after another."""
 
@@ -120,13 +133,13 @@ class _InOrder:
     def __call__(self, step: int) -> ClipBatch:
         if self.batches is None:
             self.batches = iter(torch.utils.data.DataLoader(
-                self.drawer, batch_size=None, sampler=range(step, self.steps), num_workers=self.workers,
+                _Told(self.drawer), batch_size=None, sampler=range(step, self.steps), num_workers=self.workers,
                 prefetch_factor=2 if self.workers else None,
             ))  # fmt: skip
-        try:
-            return next(self.batches)
-        except UserError as error:  # from a worker process, which adds its traceback
-            raise UserError(str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)) from None
+        batch = next(self.batches)
+        if isinstance(batch, UserError):
+            raise batch
+        return batch
 
 
 def _cache_key(catalog: Catalog, encoder: Any, opened: TasteGraph | None) -> str:

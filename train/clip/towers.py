@@ -14,10 +14,10 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 from torch.nn import functional as F
 
+from encoders.load import masked_padding
 from navigator.contracts import UserError
 from train.checkpoint import Named
 
-PARTS = ("picture", "text", "heads", "fusion", "scales")
 _CPU_PICTURES = 8  # forward and backward of eight at a time are twice as fast as of 64 on a CPU: they stay in its cache
 
 
@@ -60,7 +60,7 @@ class Towers(nn.Module):
     def text_features(self, ids: torch.Tensor) -> torch.Tensor:
         """(B, L) -> (B, F): what the text head reads."""
         tower: Any = getattr(self.model, "text", None)
-        padding = padding_of(self.model)
+        padding = masked_padding(self.model)
         if padding is None:
             return self.model.encode_text(ids).float()
         mask = (ids != padding).long()
@@ -96,12 +96,6 @@ class Towers(nn.Module):
                 if layer.bias is not None:
                     layer.bias.copy_(basis @ layer.bias)
         return True
-
-
-def padding_of(model: Any) -> int | None:
-    """The token id that a Hugging Face text tower masks; None for towers that read their padding."""
-    tower = getattr(model, "text", None)
-    return getattr(tower.config, "pad_token_id", None) if isinstance(tower, HFTextEncoder) else None
 
 
 def _head(head: nn.Module | None, features: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from navigator.contracts.signals import TASKS, Query, TasteSequence, leave_one_out, make_queries
-from navigator.contracts.vectors import normalise
-from navigator.metrics import per_query, top_k
+from navigator.metrics import nearest, per_query
+from navigator.recommend import history_means
 from train.clip.draw import Drawer, Inputs, Side
 from train.clip.objective import ClipObjective
 from train.clip.world import ClipWorld
@@ -45,9 +45,8 @@ class Validation:
     def _words_to_pictures(self) -> dict[str, float]:
         world, rows = self.drawer.world, self.pairs
         parts = np.concatenate([values for values, _ in _blocks(self.objective, self.drawer, rows)])
-        scores = parts[:, 1] @ parts[:, 0].T
         same = [np.flatnonzero(world.text_ids[rows] == own).tolist() for own in world.text_ids[rows]]
-        best = top_k(scores, 10)[0]
+        best = nearest(parts[:, 1], parts[:, 0], 10)
         figures = per_query(best, same)
         first = np.mean([top[0] in own for top, own in zip(best, same, strict=True)])
         return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")} | {"hr@1": float(first)}
@@ -55,11 +54,10 @@ class Validation:
 
 def ndcg(vectors: np.ndarray, queries: list[Query]) -> float:
     """Mean NDCG@10: query = mean of the latest 20 items of the history, all items ranked but the history."""
-    asked = normalise(np.stack([vectors[list(q.history[-_HISTORY:])].mean(0) for q in queries]))
-    scores = asked @ vectors.T
-    for row, query in enumerate(queries):
-        scores[row, list(query.history)] = -np.inf
-    return float(per_query(top_k(scores, 10)[0], [q.targets for q in queries])["ndcg@10"].mean())
+    shown = [q.history[-_HISTORY:] for q in queries]
+    asked = history_means(vectors[[i for own in shown for i in own]], [len(own) for own in shown])
+    ranked = nearest(asked, vectors, 10, [q.history for q in queries])
+    return float(per_query(ranked, [q.targets for q in queries])["ndcg@10"].mean())
 
 
 def item_vectors(objective: ClipObjective, drawer: Drawer, rows: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders.load import Encoder
+from encoders.load import Encoder, masked_padding
 from train.clip.features import filled
-from train.clip.towers import Towers, padding_of
+from train.clip.towers import Towers
 
 _BLOCK = 64
 
@@ -17,7 +17,7 @@ class Words:
     """A list of texts as the text tower's input."""
 
     def __init__(self, encoder: Encoder, towers: Towers, texts: Sequence[str], folder: Path):
-        self.padding = padding_of(encoder.model)
+        self.padding = masked_padding(encoder.model)
         length = encoder.tokenizer(["a"]).shape[1]
 
         def ids(start: int) -> Iterator[np.ndarray]:
