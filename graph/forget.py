@@ -15,11 +15,11 @@ import numpy as np
 
 from graph.audit import Entry, audit_path, audited
 from graph.commands import build_graph
-from graph.forget_vectors import check_searchable, clean, content_of, graph_of, left
+from graph.forget_vectors import clean, content_of, graph_of, left
 from graph.forgotten import Theirs, add_forgotten, forgotten_path, rows_of_user
 from graph.policy import FILE, load_policy
 from graph.store import TasteGraph
-from graph.traces import occurrences, traces
+from graph.traces import check_searchable, occurrences, traces
 from navigator.contracts import Catalog, Manifest, UserError
 
 PURPOSE = "forget"
@@ -62,7 +62,7 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
     entry.secret |= dict.fromkeys(theirs.boards, "(a board of the user)")
     options = _options(before.manifest, graph)
     content = content_of(stores)
-    for path in stores:
+    for path in (graph, *stores):
         check_searchable(path)
     removed = _edges_of(before, theirs)
 
@@ -76,7 +76,12 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
             "has them: remove that folder"
         ) from error
     after = TasteGraph.open(graph, catalog, purpose=PURPOSE)
-    cleaned = [clean(path, content, graph, catalog, theirs) for path in stores]
+    cleaned = []
+    for path in stores:
+        with audited(path, "graph forget", PURPOSE, {"user": hidden}) as line:
+            cleaned.append(clean(path, content, graph, catalog, theirs))
+            line.artefacts |= {key: cleaned[-1][key] for key in ("before", "after")} | {"graph": after.fingerprint}
+            line.parameters["action"] = cleaned[-1]["action"]
     stale = [str(path) for path in stores if graph_of(path) not in (None, after.fingerprint)]
     found = _left(graph, stores, catalog, theirs)
     complete = not stale and not found
@@ -97,10 +102,11 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
 
 def _options(manifest: Manifest, graph: Path) -> dict[str, Any]:
     """The options the graph was built with, as `build_graph` takes them."""
-    if set(manifest.inputs) != {"catalog"}:
+    more = sorted(set(manifest.inputs) - {"catalog", "policy", "forgotten"})
+    if more:
         raise UserError(
-            f"taste graph {graph} holds more than its catalogue ({', '.join(sorted(set(manifest.inputs) - {'catalog'}))}); "
-            "put those edges into the catalogue, build the graph of it with the same --out, then forget"
+            f"taste graph {graph} holds more than its catalogue ({', '.join(more)}); put those edges into the catalogue, "
+            "build the graph of it with the same --out, then forget"
         )
     taken = set(inspect.signature(build_graph).parameters) - {"catalog", "out", "policy", "forgotten"}
     return {name: value for name, value in manifest.config.items() if name in taken}
@@ -108,22 +114,16 @@ def _options(manifest: Manifest, graph: Path) -> dict[str, Any]:
 
 def _edges_of(before: TasteGraph, theirs: Theirs) -> dict[str, int]:
     """How many edges of each relation start or end at the user or at a board of theirs."""
-    mine = {"user": set(theirs.users), "board": set(theirs.boards)}
+    ids = {"user": set(theirs.users), "board": set(theirs.boards)}
+    mine = {kind: [n for n, node in enumerate(before.node_ids(kind)) if node in ids[kind]] for kind in ids}
     removed = {}
     for source, name, target in before.edge_types:
-        if source not in mine:
-            continue
-        edges = before.relation(name)
-        src = np.repeat(np.arange(len(edges.indptr) - 1), np.diff(edges.indptr))
-        touched = _among(before, source, mine[source])[src]
-        if target in mine:
-            touched |= _among(before, target, mine[target])[np.asarray(edges.indices)]
-        removed[name] = int(touched.sum())
+        if source in mine:
+            edges = before.relation(name)
+            starts = sum(int(edges.indptr[n + 1] - edges.indptr[n]) for n in mine[source])
+            ends = [edges.rev_indices[edges.rev_indptr[n] : edges.rev_indptr[n + 1]] for n in mine.get(target, [])]
+            removed[name] = starts + sum(int((~np.isin(others, mine[source])).sum()) for others in ends)
     return removed
-
-
-def _among(before: TasteGraph, node_type: str, ids: set[str]) -> np.ndarray:
-    return np.array([node in ids for node in before.node_ids(node_type)], bool)
 
 
 def _n(taste_graph: TasteGraph, name: str) -> int:
@@ -131,8 +131,13 @@ def _n(taste_graph: TasteGraph, name: str) -> int:
 
 
 def _left(graph: Path, stores: list[Path], catalog: Catalog, theirs: Theirs) -> dict[str, int]:
-    """Places in the graph, its log and the stores where an id of theirs is still found; empty is the proof."""
+    """Places in the graph, its log and the stores where an id of theirs is still found; empty is the proof.
+
+    What an interrupted command left beside them counts as a place.
+    """
     ids = {*theirs.users, *theirs.boards}
-    found = {f"{graph}/{place}": n for place, n in traces(graph, ids)[0].items()}
+    found = {f"{graph}/{place}": n for place, n in traces(graph, ids).items()}
     found |= {str(path): n for path in (audit_path(graph),) if (n := occurrences(path, ids))}
-    return found | {f"{store}/{place}": n for store in stores for place, n in left(store, catalog, theirs).items()}
+    found |= {f"{store}/{place}": n for store in stores for place, n in left(store, catalog, theirs).items()}
+    beside = [path.with_name(path.name + end) for path in (graph, *stores) for end in (".work", ".old")]
+    return found | {str(path): 1 for path in beside if path.exists()}

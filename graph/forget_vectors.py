@@ -46,12 +46,6 @@ def graph_of(store: Path) -> str | None:
     return read_manifest(store, "vectors", "").inputs.get("graph")
 
 
-def check_searchable(store: Path) -> None:
-    """Raises UserError where the proof could not be given afterwards."""
-    ItemVectors.open(store)
-    traces(store, [])
-
-
 def clean(store: Path, content: dict[Path, Path], graph: Path, catalog: Catalog, theirs: Theirs) -> dict[str, Any]:
     """Make one store forget as far as it can; says what was done."""
     manifest = read_manifest(store, "vectors", "")
@@ -96,4 +90,4 @@ def _take_out(store: Path, manifest: Manifest, catalog: Catalog, theirs: Theirs)
 def left(store: Path, catalog: Catalog, theirs: Theirs) -> dict[str, int]:
     """Places in the store where an id of theirs is still found."""
     items = _of_items(read_manifest(store, "vectors", ""), ItemVectors.open(store).ids, catalog)
-    return traces(store, {*theirs.users, *theirs.boards}, items)[0]
+    return traces(store, {*theirs.users, *theirs.boards}, items)

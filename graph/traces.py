@@ -17,16 +17,17 @@ import yaml
 
 from navigator.contracts import UserError
 
-NUMBERS = (".npy", ".safetensors")
+NUMBERS, WORDS = (".npy", ".safetensors"), (".json", ".jsonl", ".yaml", ".txt")
 OF_ITEMS = frozenset(
     {"item_id", "item_a", "item_b", "items", "valid", "test", "target", "negatives", "signal", "title"}
 )
 OF_NODES = frozenset({"nodes_item.parquet", "nodes_interest.parquet"})
+SOURCES, TARGETS = ("holds", "saved", "about", "follows"), ("follows",)  # relations whose ends are people or boards
 _ROWS = 65_536
 
 
-def traces(folder: Path, ids: Collection[str], items: bool = True) -> tuple[dict[str, int], int]:
-    """Occurrences of the ids as whole values, by "file:column", and how many files were read.
+def traces(folder: Path, ids: Collection[str], items: bool = True) -> dict[str, int]:
+    """Occurrences of the ids as whole values, by "file:column"; empty where there are none.
 
     Args:
         folder: an artefact.
@@ -34,21 +35,27 @@ def traces(folder: Path, ids: Collection[str], items: bool = True) -> tuple[dict
         items: whether an `item_id` column holds items; false for a vector store of users or boards.
 
     Raises:
-        UserError: a file of a kind that cannot be searched.
+        UserError: see check_searchable.
     """
-    wanted, found, files = pa.array(sorted(ids), pa.string()), {}, sorted(p for p in folder.rglob("*") if p.is_file())
-    for path in files:
+    check_searchable(folder)
+    wanted, found = pa.array(sorted(ids), pa.string()), {}
+    for path in _files(folder):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".parquet":
             for column, count in _columns(path, wanted, items):
                 found[f"{name}:{column}"] = found.get(f"{name}:{column}", 0) + count
-        elif path.suffix in (".json", ".yaml", ".txt", ".jsonl"):
+        elif path.suffix in WORDS:
             found[name] = occurrences(path, ids)
-        elif path.suffix not in NUMBERS:
+    return {place: count for place, count in found.items() if count}
+
+
+def check_searchable(folder: Path) -> None:
+    """Raises UserError for a file that could hide an id."""
+    for path in _files(folder):
+        if path.suffix not in (".parquet", *WORDS, *NUMBERS):
             raise UserError(
-                f"{path} cannot be searched for ids; {folder} should hold Parquet, .npy and JSON files only"
+                f"{path} cannot be searched for ids; {folder} should hold Parquet, .npy, .safetensors and JSON files only"
             )
-    return {place: count for place, count in found.items() if count}, len(files)
 
 
 def occurrences(path: Path, ids: Collection[str]) -> int:
@@ -56,15 +63,31 @@ def occurrences(path: Path, ids: Collection[str]) -> int:
     return sum(word in ids for word in _words(path))
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _columns(path: Path, wanted: pa.Array, items: bool) -> Iterator[tuple[str, int]]:
     if path.name in OF_NODES:
         return
     skipped = OF_ITEMS if items else OF_ITEMS - {"item_id"}
+    rejects = path.name == "rejects.parquet"
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_ROWS):
+        names = [name for name in file.schema_arrow.names if rejects or name not in skipped]
+        for batch in file.iter_batches(batch_size=_ROWS, columns=names) if names else ():
+            if rejects:
+                yield from _of_rejects(batch, wanted)
+                continue
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                if name not in skipped:
-                    yield name, sum(_count(leaf, wanted) for leaf in _strings(column))
+                yield name, sum(_count(leaf, wanted) for leaf in _strings(column))
+
+
+def _of_rejects(batch: pa.RecordBatch, wanted: pa.Array) -> Iterator[tuple[str, int]]:
+    """Refused edges: what a source or a target is depends on the relation."""
+    relation = batch["relation"].cast(pa.string())
+    for column, relations in (("source", SOURCES), ("target", TARGETS)):
+        rows = pc.call_function("is_in", [relation], pc.SetLookupOptions(pa.array(relations, pa.string())))
+        yield column, _count(batch[column].filter(rows), wanted)
 
 
 def _strings(column: pa.Array) -> Iterator[pa.Array]:
