@@ -81,12 +81,12 @@ def load_sequences(path: Path, catalog: Catalog) -> list[TasteSequence]:
     Raises:
         UserError: no such graph, or one built from another catalogue.
     """
-    manifest = read_manifest(path, "graph", f"navigator graph {catalog.path} --out {path}")
+    manifest = read_manifest(path, "graph", f"navigator graph build {catalog.path} --out {path}")
     made_from = manifest.inputs.get("catalog")
     if made_from != catalog.fingerprint:
         raise UserError(
             f"graph {path} was built from catalogue {made_from}, but {catalog.path} is {catalog.fingerprint}; "
-            f"give the graph of this catalogue, or build one with `navigator graph {catalog.path} --out ...`"
+            f"give the graph of this catalogue, or build one with `navigator graph build {catalog.path} --out ...`"
         )
     return read_sequences(path / "sequences.parquet", catalog.item_index)
 

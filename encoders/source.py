@@ -76,12 +76,12 @@ def open_graph(path: Path, catalog: Catalog) -> Manifest:
     Raises:
         UserError: missing, half-written or built from another catalogue.
     """
-    manifest = read_manifest(path, "graph", f"navigator graph {catalog.path} --out {path}")
+    manifest = read_manifest(path, "graph", f"navigator graph build {catalog.path} --out {path}")
     if manifest.inputs.get("catalog") != catalog.fingerprint:
         raise UserError(
             f"taste graph {path} was built from catalogue {manifest.inputs.get('catalog')}; {catalog.path} is "
             f"{catalog.fingerprint}; give the graph of this catalogue, or build one with "
-            f"`navigator graph {catalog.path} --out ...`"
+            f"`navigator graph build {catalog.path} --out ...`"
         )
     return manifest
 

@@ -1,86 +1,49 @@
-"""Training saves -> edges of the taste graph -> PyG HeteroData.
+"""Training saves -> interests and PyG HeteroData. Only what `graph.split` left in TRAIN comes in here."""
 
-Only what `graph.split` left in TRAIN comes in here. Popular items are thinned by OmniSage's law (arXiv 2504.17811: a
-node of degree d keeps d^0.86 edges, at least 10, at most 10,000), so that a hub does not swallow every walk.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch_geometric.data import HeteroData
 
-from graph.split import UNKNOWN_TIME, Saves
-
-EdgeType = tuple[str, str, str]
-HOLDS: EdgeType = ("board", "holds", "item")
-SAVED: EdgeType = ("user", "saved", "item")
-HAS: EdgeType = ("item", "has", "interest")
-ABOUT: EdgeType = ("board", "about", "interest")
-EDGE_TYPES = (HOLDS, SAVED, HAS, ABOUT)
-NODE_TYPES = ("item", "board", "user", "interest")
-
-PRUNE_POWER, PRUNE_MIN, PRUNE_MAX = 0.86, 10, 10_000
-
-
-@dataclass(frozen=True)
-class Edges:
-    """Edges of one type as parallel (n,) arrays: src, dst int32; time int64 (-1 unknown); weight float32."""
-
-    src: np.ndarray
-    dst: np.ndarray
-    time: np.ndarray
-    weight: np.ndarray
-
-    def rows(self, chosen: np.ndarray) -> "Edges":
-        return Edges(self.src[chosen], self.dst[chosen], self.time[chosen], self.weight[chosen])
-
-
-def save_edges(train: Saves, seed: int) -> Edges:
-    """Owner -> item edges of the training saves, sorted by (owner, item), the items' degrees pruned."""
-    order = np.lexsort((train.item, train.owner))
-    train = train.rows(order)
-    return _edges(train.owner, train.item, train.at).rows(prune(train.item, train.at, seed))
-
-
-def prune(node: np.ndarray, time: np.ndarray, seed: int) -> np.ndarray:
-    """Which edges stay, (n,) bool: each node keeps `degree_limit(degree)` edges, recent first, then in seeded order."""
-    shuffled = np.random.default_rng(seed).permutation(len(node))
-    order = np.lexsort((shuffled, -time, node))
-    _, start, degree = np.unique(node[order], return_index=True, return_counts=True)
-    rank = np.arange(len(node)) - np.repeat(start, degree)
-    keep = np.zeros(len(node), bool)
-    keep[order] = rank < np.repeat(degree_limit(degree), degree)
-    return keep
-
-
-def degree_limit(degree: np.ndarray) -> np.ndarray:
-    """Edges a node of this degree may keep: clip(degree^0.86, 10, 10,000), whole numbers."""
-    return np.clip(np.floor(np.asarray(degree, float) ** PRUNE_POWER), PRUNE_MIN, PRUNE_MAX).astype(np.int64)
+from graph.relation import NODE_TYPES, UNKNOWN_TIME, Edges, EdgeType
+from graph.saves import Saves
 
 
 def interest_edges(
-    train_boards: Saves, board_titles: Sequence[str], item_keywords: Iterable[Sequence[str]] | None = None
+    train_boards: Callable[[], Iterator[Saves]], board_titles: Sequence[str], item_keywords: pa.Array | None = None
 ) -> tuple[list[str], Edges, Edges]:
     """Interests and their edges (interests, HAS, ABOUT).
 
     An interest is a board's title, folded to lower case, linked to the boards of that title and to their TRAINING
     items. With `item_keywords` (one list an item) items are linked to their keywords instead: only right for a
     catalogue whose boards are not made of those keywords, or the held-out saves come back in as keywords.
+
+    Args:
+        train_boards: gives the training saves of boards in blocks.
+        board_titles: by board number.
     """
-    label_of_board = {int(b): board_titles[int(b)].strip().lower() for b in np.unique(train_boards.owner)}
+    saved = np.zeros(len(board_titles), bool)
+    for block in train_boards():
+        saved[block.owner] = True
+    folded = [title.strip().lower() if here else "" for title, here in zip(board_titles, saved.tolist(), strict=True)]
+    words = pa.array([], pa.string()) if item_keywords is None else item_keywords.flatten().dictionary_encode()
+    vocabulary = (
+        [] if item_keywords is None else [(word or "").strip().lower() for word in words.dictionary.to_pylist()]
+    )
+    names = sorted({*folded, *vocabulary} - {""})
+    index = {name: position for position, name in enumerate(names)} | {"": -1}
+    label = np.array([index[name] for name in folded], np.int64)
     if item_keywords is None:
-        item_labels = {
-            (i, label_of_board[b]) for b, i in zip(train_boards.owner.tolist(), train_boards.item.tolist(), strict=True)
-        }
+        has = _titled_items(train_boards(), label, len(names))
     else:
-        item_labels = {(i, word.strip().lower()) for i, words in enumerate(item_keywords) for word in words}
-    names = sorted(({*label_of_board.values()} | {name for _, name in item_labels}) - {""})
-    index = {name: position for position, name in enumerate(names)}
-    has = sorted((i, index[name]) for i, name in item_labels if name)
-    about = sorted((b, index[name]) for b, name in label_of_board.items() if name)
-    return names, _pairs(has), _pairs(about)
+        sizes = item_keywords.fill_null([]).value_lengths().to_numpy(zero_copy_only=False)
+        number = np.array([index[word] for word in vocabulary] or [-1], np.int64)
+        codes = words.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        has = _distinct(np.repeat(np.arange(len(sizes)), sizes), number[codes], len(names))
+    boards = np.flatnonzero(label >= 0)
+    return names, has, _plain(boards, label[boards])
 
 
 def build_hetero(num_nodes: dict[str, int], edges: dict[EdgeType, Edges]) -> HeteroData:
@@ -104,10 +67,22 @@ def build_hetero(num_nodes: dict[str, int], edges: dict[EdgeType, Edges]) -> Het
     return data
 
 
-def _edges(src: np.ndarray, dst: np.ndarray, time: np.ndarray) -> Edges:
-    return Edges(src.astype(np.int32), dst.astype(np.int32), time.astype(np.int64), np.ones(len(src), np.float32))
+def _titled_items(blocks: Iterable[Saves], label: np.ndarray, n_labels: int) -> Edges:
+    """Item -> label of its boards, each pair once."""
+    keys = [np.zeros(0, np.int64)]
+    for block in blocks:
+        own = label[block.owner]
+        keys.append(np.unique(block.item[own >= 0].astype(np.int64) * max(n_labels, 1) + own[own >= 0]))
+    joined = np.concatenate(keys)
+    return _distinct(joined // max(n_labels, 1), joined % max(n_labels, 1), n_labels)
 
 
-def _pairs(pairs: list[tuple[int, int]]) -> Edges:
-    array = np.array(pairs, np.int64).reshape(-1, 2)
-    return _edges(array[:, 0], array[:, 1], np.full(len(array), UNKNOWN_TIME))
+def _distinct(item: np.ndarray, label: np.ndarray, n_labels: int) -> Edges:
+    known = label >= 0
+    keys = np.unique(item[known].astype(np.int64) * max(n_labels, 1) + label[known])
+    return _plain(keys // max(n_labels, 1), keys % max(n_labels, 1))
+
+
+def _plain(src: np.ndarray, dst: np.ndarray) -> Edges:
+    n = len(src)
+    return Edges(src.astype(np.int32), dst.astype(np.int32), np.full(n, UNKNOWN_TIME), np.ones(n, np.float32))

@@ -1,20 +1,22 @@
-"""Commands `navigator graph` and `navigator refine`: catalogue -> taste graph -> vectors refined by it."""
+"""Commands `navigator graph build` and `navigator refine`: catalogue -> taste graph -> vectors refined by it."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from graph.divide import Parts, divide
+from graph.assemble import Limits, assemble
+from graph.audit import audited
+from graph.forgotten import Theirs, forgotten_path, forgotten_rows, read_forgotten
+from graph.policy import DAY, Purpose, load_policy
 from graph.saves import positions
-from graph.split import Split, UserSplit, sequences_of
+from graph.split import UserSplit
 from navigator.contracts import Catalog, ItemVectors, UserError, is_current, publish, read_manifest
 from navigator.contracts.manifest import digest
-from navigator.contracts.signals import write_sequences
 from navigator.contracts.vectors import normalise, write_vectors
 
 PAIRS_PER_ITEM = 20
@@ -31,11 +33,18 @@ def build_graph(
     global_quantile: float = 0.9,
     interests: Literal["boards", "keywords"] = "boards",
     actions: list[str] | None = None,
+    test_actions: list[str] | None = None,
+    impressions: list[str] | None = None,
+    prune: bool = True,
+    co_saves: int = 0,
+    signals: bool = True,
     walks: int = 1000,
     length: int = 20,
     restart: float = 0.3,
     unseen_owners: float = 0.0,
     unseen_valid: float = 0.0,
+    policy: Path | None = None,
+    forgotten: Path | None = None,
 ) -> dict[str, Any]:
     """Build the taste graph of a catalogue: split first, then edges, walks and training signals from the rest.
 
@@ -45,44 +54,64 @@ def build_graph(
         seed: of the split, the pruning and the walks.
         min_board: smallest board (distinct items) that holds out a test item; two more for a validation item.
         valid_fraction: share of the boards and of the users that also hold out a validation item.
-        user_split: hold out each user's last item, or everything after one moment in time.
+        user_split: hold out each user's last item, everything after one moment in time, or the saves of test_actions.
         global_quantile: that moment, as a quantile of the interactions' times (global-time only).
         interests: link items to the titles of their boards, or to their own keywords; keywords leak held-out saves
             where boards are made of keywords, as in openclipart.
-        actions: which actions of interactions.parquet count as saves; all by default.
-        walks: random walks from each item.
+        actions: which actions of interactions.parquet count as saves; all by default, without test_actions and
+            impressions.
+        test_actions: actions whose interactions are the test saves (user_split given).
+        impressions: actions that only show an item; what a user was shown and did not save becomes a signal.
+        prune: thin popular items (graph.csr); without it every training save is an edge.
+        co_saves: positions within an owner's training sequence that make two items co-saved; 0 leaves the relation out.
+        signals: write signals.parquet.
+        walks: random walks from each item; 0 leaves out the signals that are made of walks.
         length: most steps of a walk.
         restart: probability of going back to the item after each step.
         unseen_owners: share of the board owners, fixed by their ids, whose boards are kept from training altogether
             and written as test requests; a user's interactions are not touched.
         unseen_valid: a further share of the owners, as validation requests.
+        policy: YAML file of purposes, or a graph folder that carries one; Navigator's own by default.
+        forgotten: list of people who are left out (see `navigator graph forget`); OUT.forgotten.json by default.
 
     Returns:
-        Counts of nodes, edges, held-out saves and signals.
+        Counts of nodes, edges, refused rows, held-out saves and signals.
 
     Raises:
-        UserError: no saves, unknown times under global-time, an option out of range.
+        UserError: no saves, unknown times under global-time, an option out of range, a purpose that may not.
     """
     opened = Catalog.open(catalog)
     config = {
         "seed": seed, "min_board": min_board, "valid_fraction": valid_fraction, "user_split": user_split,
-        "global_quantile": global_quantile, "interests": interests, "actions": actions, "walks": walks,
+        "global_quantile": global_quantile, "interests": interests, "actions": actions, "test_actions": test_actions,
+        "impressions": impressions, "prune": prune, "co_saves": co_saves, "signals": signals, "walks": walks,
         "length": length, "restart": restart, "unseen_owners": unseen_owners, "unseen_valid": unseen_valid,
     }  # fmt: skip
-    inputs = {"catalog": opened.fingerprint}
-    if is_current(out, "graph", config, inputs):
-        return {"out": str(out), "unchanged": True, **read_manifest(out, "graph", "").metrics}
-    if walks < 1 or length < 1 or not 0 < restart < 1:
-        raise UserError(
-            f"walks {walks}, length {length}, restart {restart}: allowed are >= 1, >= 1 and between 0 and 1"
-        )
-    with publish(out, "graph", config, inputs, seed) as work, tqdm(total=3, desc="taste graph", unit="step") as bar:
-        parts = divide(opened, config)
-        bar.update()
-        edge_counts, saves = _write_graph(work.path, opened, parts, config)
-        bar.update()
-        work.metrics = parts.counts | edge_counts | _write_signals(work.path, opened, parts.boards, saves, config)
-        bar.update()
+    with audited(out, "graph build", "build", config) as entry:
+        rules_of = load_policy(policy)
+        entry.policy = rules_of.fingerprint
+        left_out = read_forgotten(forgotten_path(out) if forgotten is None else forgotten)
+        inputs = {"catalog": opened.fingerprint, "policy": rules_of.fingerprint}
+        inputs |= {"forgotten": left_out.fingerprint} if left_out.hashes else {}
+        entry.artefacts = dict(inputs)
+        if is_current(out, "graph", config, inputs):
+            manifest = read_manifest(out, "graph", "")
+            entry.artefacts["graph"] = manifest.fingerprint
+            return {"out": str(out), "unchanged": True, **manifest.metrics}
+        _check_options(config)
+        rules = rules_of.purpose("build")
+        rules.check_types(["holds", "saved", "has", "about", *(["co_saved"] if co_saves else [])])
+        if interests == "boards":
+            rules.check_field("titles")
+        with publish(out, "graph", config, inputs, seed) as work, tqdm(total=2, desc="taste graph", unit="step") as bar:
+            limits = _limits(opened, rules, forgotten_rows(opened.path, left_out))
+            work.metrics = assemble(work.path, opened, config, limits)
+            bar.update()
+            if signals:
+                work.metrics |= _write_signals(work.path, opened, config, work.metrics, bar)
+            rules_of.write(work.path)
+            bar.update()
+        entry.artefacts["graph"] = read_manifest(out, "graph", "").fingerprint
     return {"out": str(out), "unchanged": False, **work.metrics}
 
 
@@ -135,50 +164,67 @@ def refine(
     return {"out": str(out), "unchanged": False, **work.metrics}
 
 
-def _write_graph(
-    folder: Path, catalog: Catalog, parts: Parts, config: dict[str, Any]
-) -> tuple[dict[str, int], list[Any]]:
-    """Write nodes, edges and sequences; returns their counts and the edges of boards and of users."""
-    from graph.build import ABOUT, HAS, HOLDS, SAVED, interest_edges, save_edges
-    from graph.store import write_nodes_and_edges
+def _check_options(config: dict[str, Any]) -> None:
+    """Raises UserError: an option out of range, or two that do not go together."""
+    walks, length, restart = (config[name] for name in ("walks", "length", "restart"))
+    if walks < 0 or length < 1 or not 0 < restart < 1:
+        raise UserError(
+            f"walks {walks}, length {length}, restart {restart}: allowed are >= 0, >= 1 and between 0 and 1"
+        )
+    if config["co_saves"] < 0:
+        raise UserError(f"co_saves {config['co_saves']}: allowed are whole numbers from 0, such as 5")
+    if (config["user_split"] == "given") != bool(config["test_actions"]):
+        raise UserError(
+            f"user_split {config['user_split']} with test_actions {config['test_actions'] or 'none'}: give --test_actions "
+            "ACTION together with --user_split given, or neither"
+        )
+    roles = ("actions", "test_actions", "impressions")
+    named = [action for role in roles for action in config[role] or []]
+    twice = next((action for action in named if named.count(action) > 1), None)
+    if twice is not None:
+        raise UserError(f"action {twice!r} is named twice among actions, test_actions and impressions; it can be one")
 
-    boards, titles, users = parts.boards, parts.titles, parts.users
-    keywords = None
-    if config["interests"] == "keywords":
-        keywords = [words or [] for words in catalog.table("items", ["keywords"])["keywords"].to_pylist()]
-    names, has, about = interest_edges(boards.train, titles, keywords)
-    saves = [save_edges(split.train, config["seed"]) for split in (boards, users)]
-    edges = {HOLDS: saves[0], SAVED: saves[1], HAS: has, ABOUT: about}
-    nodes = {"item": catalog.item_ids, "board": boards.saves.ids, "user": users.saves.ids, "interest": names}
-    write_nodes_and_edges(folder, nodes, edges)
-    sequences = sequences_of("board-completion", boards, titles) + sequences_of("next-item", users)
-    write_sequences(folder / "sequences.parquet", sequences, catalog.item_ids)
-    if parts.unseen is not None:
-        write_sequences(folder / "unseen.parquet", parts.unseen, catalog.item_ids)
-    counts = {f"nodes_{name}": len(ids) for name, ids in nodes.items()}
-    counts |= {f"edges_{edge_type[1]}": len(table.src) for edge_type, table in edges.items()}
-    trained = len(boards.train.owner) + len(users.train.owner)
-    return counts | {"edges_pruned": trained - sum(len(table.src) for table in saves)}, saves
+
+def _limits(catalog: Catalog, rules: Purpose, theirs: Theirs) -> Limits:
+    """What the policy and the list of forgotten people leave out of a build."""
+    oldest = None if rules.retention_days is None else int(time.time()) - rules.retention_days * DAY
+    return Limits(theirs.stay if theirs.users else lambda table: "true", oldest)
 
 
 def _write_signals(
-    folder: Path, catalog: Catalog, boards: Split, saves: list[Any], config: dict[str, Any]
-) -> dict[str, int]:
-    """Walk over the training edges, write pairs and hard negatives; returns their counts."""
-    from graph.signals import RANK_HIGH, co_save_pairs, hard_negatives
-    from graph.store import write_signals
-    from graph.walk import Bipartite, walk
+    folder: Path, catalog: Catalog, config: dict[str, Any], counts: dict[str, Any], bar: tqdm
+) -> dict[str, Any]:
+    """Walk over the training edges, write signals.parquet; returns what is in it."""
+    from graph.impressions import impressions_of
+    from graph.relation import EDGE_TYPES, Relation
+    from graph.signal_table import write_signal_table
+    from graph.signals import RANK_HIGH, walked_signals
+    from graph.store import CSR
+    from graph.walk import Walkable, walk
+    from navigator.contracts.signals import read_histories
 
-    holds, saved = saves
-    n_items, n_boards = len(catalog.item_ids), len(boards.saves.ids)
-    n_users = pq.read_metadata(folder / "nodes_user.parquet").num_rows
-    context = np.concatenate([holds.src.astype(np.int64), saved.src.astype(np.int64) + n_boards])
-    bipartite = Bipartite.from_edges(n_items, n_boards + n_users, context, np.concatenate([holds.dst, saved.dst]))
-    visits = walk(
-        bipartite, np.arange(n_items), RANK_HIGH, walks=config["walks"], length=config["length"],
-        restart=config["restart"], seed=config["seed"], threads=os.cpu_count() or 1,
-    )  # fmt: skip
-    pairs = co_save_pairs(visits, PAIRS_PER_ITEM)
-    negatives, ranks = hard_negatives(visits, boards.train)
-    write_signals(folder, catalog.item_ids, pairs, negatives, ranks)
-    return {"pairs": pairs.num_rows, "items_with_hard_negatives": int((negatives >= 0).any(axis=1).sum())}
+    sizes = {name: counts[f"nodes_{name}"] for name in ("item", "board", "user")}
+    relations = []
+    for edge_type in EDGE_TYPES[:2]:
+        about = counts["relations"][edge_type[1]]
+        relations.append(Relation.open(folder / CSR, edge_type, about["time_first"], about["time_unit"]))
+    edges = Walkable.of(relations, sizes)
+    options = {name: config[name] for name in ("walks", "length", "restart", "seed")}
+
+    def visits_of(nodes: np.ndarray) -> Any:
+        found = walk(edges, "item", nodes, {"item": RANK_HIGH}, **options, threads=os.cpu_count() or 1)
+        bar.set_postfix_str(f"walked from {int(nodes[-1]) + 1:,} items")
+        return found["item"]
+
+    walked = ()
+    if config["walks"]:
+        boards = read_histories(folder / "sequences.parquet", "board-completion", catalog.item_ids)
+        walked = walked_signals(visits_of, sizes["item"], boards, PAIRS_PER_ITEM)
+    shown: dict[str, int] = {}
+    batches = ()
+    if config["impressions"]:
+        cut = counts.get("time_cut")
+        saves = None if config["actions"] is None else [*config["actions"], *(config["test_actions"] or [])]
+        shown, batches = impressions_of(catalog, folder / "sequences.parquet", config["impressions"], saves, cut)
+    rows = write_signal_table(folder, catalog.item_ids, walked, batches)
+    return shown | {"signals": rows}

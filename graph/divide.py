@@ -1,78 +1,199 @@
-"""A catalogue's saves, divided before anything learns from them: boards, boards of unseen owners, users."""
+"""The saves of all boards and of all users, divided block by block before anything learns from them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from graph.saves import Saves, board_owners, board_saves, user_saves
-from graph.split import TRAIN, Split, sequences_of, split_boards, split_users, time_cut
-from graph.unseen import cut_unseen, only, owner_parts
-from navigator.contracts import Catalog, UserError
-from navigator.contracts.signals import TasteSequence
+from graph.grouped import Grouped, RowFile
+from graph.ingest import DUPLICATE, Rejected
+from graph.ordering import set_hashes
+from graph.saves import Saves, distinct, in_user_order
+from graph.sequence_file import SequenceFile
+from graph.split import OUT, TRAIN, counted, hold_out, lowest_of, split_users, twin_groups
+from graph.unseen import choose_unseen, held_out_counts, hold_out_unseen, owner_parts
+from navigator.contracts.signals import Task
+
+Counts = dict[str, int]
+NOBODY = Saves([], *(np.zeros(0, np.int64) for _ in range(3)))
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a catalogue's saves are divided into.
+class Divided:
+    """The distinct saves of one task by owner, in sequence order, each with its part.
 
     Attributes:
-        boards: boards that training may see, with what is held out of them.
-        titles: of those boards, by position in `boards.saves.ids`.
-        users: users, with what is held out of them.
-        unseen: boards of unseen owners; None when none were asked for.
-        counts: what was merged, dropped, cut and held out.
+        task: whose they are.
+        ids: external ids of the owners in the catalogue.
+        node: (n_owners,) int64 node number of each owner, -1 for a board that training may not see.
+        saves: by owner.
+        part: (n,) int8, TRAIN, VALID, TEST or OUT; mapped.
+        titles: of the owners; None for users.
     """
 
-    boards: Split
-    titles: list[str]
-    users: Split
-    unseen: list[TasteSequence] | None
-    counts: dict[str, int]
+    task: Task
+    ids: pa.Array
+    node: np.ndarray
+    saves: Grouped
+    part: np.ndarray
+    titles: pa.Array | None = None
+
+    @property
+    def node_ids(self) -> pa.Array:
+        return self.ids.filter(pa.array(self.node >= 0))
+
+    @property
+    def node_titles(self) -> list[str]:
+        """Titles by node number; a title is empty where there is none."""
+        return [] if self.titles is None else self.titles.filter(pa.array(self.node >= 0)).to_pylist()
+
+    @property
+    def n_nodes(self) -> int:
+        return int((self.node >= 0).sum())
+
+    def train(self) -> Iterator[Saves]:
+        """The training saves a block at a time, owners by node number, in sequence order."""
+        for first, end in self.saves.blocks():
+            saves = self.saves.saves(first, end)
+            chosen = np.asarray(self.part[self.saves.span(first, end)]) == TRAIN
+            yield Saves([], self.node[first + saves.owner[chosen]], *_values(saves.rows(chosen)))
+
+    def write(self, file: SequenceFile) -> None:
+        for first, end in self.saves.blocks():
+            saves = self.saves.saves(first, end, self.ids.slice(first, end - first).to_pylist())
+            titles = None if self.titles is None else self.titles.slice(first, end - first)
+            file.append(self.task, saves, np.asarray(self.part[self.saves.span(first, end)]), titles)
 
 
-def divide(catalog: Catalog, config: dict[str, Any]) -> Parts:
-    """Divide by the options of `graph.commands.build_graph`.
+@dataclass(frozen=True)
+class Boards:
+    """What is known of all boards of the catalogue: ids, titles (never null) and whose each is."""
 
-    Raises:
-        UserError: no saves, none left to train on, unknown times under global-time, an option out of range.
+    ids: pa.Array
+    titles: pa.Array
+    owners: pa.Array
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "Boards":
+        """From boards.parquet; a board without an owner is its own."""
+        ids, titles, owners = (
+            table[name].combine_chunks().cast(pa.string()) for name in ("board_id", "title", "owner_id")
+        )
+        named = pc.call_function("greater", [pc.call_function("binary_length", [owners.fill_null("")]), pa.scalar(0)])
+        own = pc.call_function("if_else", [named, owners.fill_null(""), ids])
+        return cls(ids, titles.fill_null(""), own)
+
+
+def divide_boards(
+    grouped: Grouped, rejected: Rejected, boards: Boards, config: dict[str, Any], cut: int | None, scratch: Path,
+    n_items: int, unseen: SequenceFile | None,
+) -> tuple[Divided, Counts]:  # fmt: skip
+    """Divide the saves of boards by the options of `graph.commands.build_graph`; unseen boards go to their file.
+
+    Args:
+        cut: saves after this time are dropped and counted; None keeps all.
     """
-    boards, titles = board_saves(catalog)
-    users, left_out = user_saves(catalog, config["actions"])
-    if not len(boards.owner) and not len(users.owner):
-        raise UserError(
-            f"catalog {catalog.path} has no save in board_items or interactions; there is no taste to learn"
-        )
-    counts, cut = {"interactions_of_other_actions": left_out}, None
-    if config["user_split"] == "global-time":
-        cut = time_cut(users, config["global_quantile"])
-        counts |= {"time_cut": cut, "board_saves_after_cut": int((boards.at > cut).sum())}
-        boards = boards.rows(boards.at <= cut)
-    boards, titles, unseen, unseen_counts = _unseen(catalog, boards, titles, config)
-    if not len(boards.owner) and not len(users.owner):
-        raise UserError(
-            f"the saves of catalog {catalog.path} are all of unseen owners ({unseen_counts['unseen_owners']}); "
-            "give smaller unseen_owners and unseen_valid"
-        )
-    seed, fraction = config["seed"], config["valid_fraction"]
-    board_split = split_boards(boards, seed, config["min_board"], fraction)
-    user_split = split_users(users, seed, fraction, config["user_split"], cut)
-    counts |= unseen_counts | board_split.counts | user_split.counts
-    return Parts(board_split, titles, user_split, unseen, counts)
+    counts, saves, hashes = _distinct_boards(grouped, rejected, cut, scratch)
+    sizes = np.diff(saves.indptr)
+    fate = np.full(len(boards.ids), TRAIN, np.int8)
+    asked = config["unseen_owners"], config["unseen_valid"]
+    owner_parts([], *asked)
+    if any(asked):
+        fate = owner_parts(boards.owners.to_pylist(), *asked)
+    group = twin_groups(hashes, sizes > 0)
+    stays, chosen, unseen_counts = choose_unseen(group, fate, boards.ids)
+    first_of_twins = lowest_of(group, boards.ids, stays)
+    cut_owners = boards.owners.filter(pa.array((fate != TRAIN) & (sizes > 0)))
+    counts |= {"unseen_owners": len(cut_owners.unique()), **unseen_counts}
+    parts = RowFile(scratch / "boards.part", ("part",))
+    seen_item, unseen_item = np.zeros(n_items, bool), np.zeros(n_items, bool)
+    totals = counted("boards", NOBODY, NOBODY.owner) | held_out_counts(NOBODY.owner)
+    for first, end in saves.blocks():
+        ids = boards.ids.slice(first, end - first).to_pylist()
+        block, here = saves.saves(first, end, ids), slice(first, end)
+        part = np.full(len(block.owner), OUT, np.int8)
+        ours = first_of_twins[here][block.owner]
+        kept = block.rows(ours)
+        part[ours] = hold_out(kept, config["seed"], config["min_board"], config["valid_fraction"])
+        parts.append(part)
+        theirs = chosen[here][block.owner]
+        hidden = block.rows(theirs)
+        hidden_part = hold_out_unseen(hidden, fate[here], config["seed"], config["min_board"])
+        if unseen is not None:
+            unseen.append("board-completion", hidden, hidden_part, boards.titles.slice(first, end - first))
+        seen_item[block.item[stays[here][block.owner]]] = True
+        unseen_item[hidden.item] = True
+        _add(totals, counted("boards", kept, part[ours]) | held_out_counts(hidden_part))
+    counts |= {"items_on_unseen_boards_only": int((unseen_item & ~seen_item).sum())}
+    counts |= {"boards_merged": int(((sizes > 0) & stays & ~first_of_twins).sum())}
+    node = np.where(stays, np.cumsum(stays) - 1, -1)
+    part = parts.done()["part"]
+    return Divided("board-completion", boards.ids, node, saves, part, boards.titles), counts | totals
 
 
-def _unseen(
-    catalog: Catalog, boards: Saves, titles: list[str], config: dict[str, Any]
-) -> tuple[Saves, list[str], list[TasteSequence] | None, dict[str, int]]:
-    """The boards that training may see, their titles, the unseen ones (None: not asked for), and counts."""
-    owners = board_owners(catalog)
-    fate = owner_parts(owners, config["unseen_owners"], config["unseen_valid"])
-    stays, split = cut_unseen(boards, fate, config["seed"], config["min_board"])
-    seen = only(boards, stays)
-    cut_owners = {owners[board] for board in np.unique(boards.owner).tolist() if fate[board] != TRAIN}
-    items = np.setdiff1d(split.saves.item, seen.item)
-    counts = {"unseen_owners": len(cut_owners), **split.counts, "items_on_unseen_boards_only": len(items)}
-    asked = config["unseen_owners"] or config["unseen_valid"]
-    sequences = sequences_of("board-completion", split, titles) if asked else None
-    return seen, list(compress(titles, stays.tolist())), sequences, counts
+def divide_users(
+    grouped: Grouped, rejected: Rejected, given: tuple[Grouped, Rejected] | None, ids: pa.Array,
+    config: dict[str, Any], cut: int | None, scratch: Path,
+) -> tuple[Divided, Counts]:  # fmt: skip
+    """Divide the saves of users; `given` are the test saves of user_split given."""
+    weighted = ("weight",) if grouped.weight is not None else ()
+    rows = RowFile(scratch / "users.rows", ("target", "at", *weighted))
+    parts = RowFile(scratch / "users.part", ("part",))
+    sizes = np.zeros(len(ids), np.int64)
+    totals = counted("users", NOBODY, NOBODY.owner) | {"user_saves_repeated": 0}
+    for first, end in grouped.blocks():
+        names = ids.slice(first, end - first).to_pylist()
+        saves, again = in_user_order(grouped.saves(first, end, names))
+        rejected.add(_row(again), DUPLICATE)
+        test = None
+        if given is not None:
+            test, twice = in_user_order(given[0].saves(first, end, names))
+            given[1].add(_row(twice), DUPLICATE)
+        split = split_users(saves, config["seed"], config["valid_fraction"], config["user_split"], cut, test)
+        rows.append_saves(split.saves)
+        parts.append(split.part)
+        sizes[first:end] = np.bincount(split.saves.owner, minlength=end - first)
+        _add(totals, split.counts | {"user_saves_repeated": len(again.owner)})
+    divided = Divided(
+        "next-item", ids, np.arange(len(ids)), Grouped.of(sizes, rows), parts.done()["part"]
+    )  # fmt: skip
+    return divided, totals
+
+
+def _distinct_boards(
+    grouped: Grouped, rejected: Rejected, cut: int | None, scratch: Path
+) -> tuple[Counts, Grouped, np.ndarray]:
+    """Counts, the distinct saves up to the cut, and the hashes of each board's item set."""
+    rows = RowFile(scratch / "boards.rows", ("target", "at", *(("weight",) if grouped.weight is not None else ())))
+    sizes, hashes = np.zeros(grouped.n_sources, np.int64), np.zeros((grouped.n_sources, 2), np.uint64)
+    after = 0
+    for first, end in grouped.blocks():
+        saves = grouped.saves(first, end)
+        if cut is not None:
+            after += int((saves.at > cut).sum())
+            saves = saves.rows(saves.at <= cut)
+        saves, again = distinct(saves)
+        rejected.add(_row(again), DUPLICATE)
+        rows.append_saves(saves)
+        _, bounds = saves.by_owner
+        sizes[first:end] = np.diff(bounds)
+        hashes[first:end] = set_hashes(bounds, saves.item.astype(np.int64))
+    counts = {} if cut is None else {"time_cut": cut, "board_saves_after_cut": after}
+    return counts, Grouped.of(sizes, rows), hashes
+
+
+def _values(saves: Saves) -> tuple[np.ndarray, np.ndarray, None, np.ndarray | None]:
+    return saves.item, saves.at, None, saves.weight
+
+
+def _row(saves: Saves) -> np.ndarray:
+    return np.zeros(0, np.int64) if saves.row is None else saves.row
+
+
+def _add(totals: Counts, more: Counts) -> None:
+    for name, value in more.items():
+        totals[name] = totals.get(name, 0) + value

@@ -1,4 +1,4 @@
-"""Saves as plain arrays: how they are read from a catalogue (external ids in, indices out) and grouped by owner."""
+"""Saves of a block of whole owners as plain arrays, grouped and ordered by owner."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from navigator.contracts import Catalog, UserError
-
-UNKNOWN_TIME = -1
+from graph.ordering import order_within, repeated
+from graph.relation import UNKNOWN_TIME
+from navigator.contracts import UserError
 
 
 @dataclass(frozen=True)
@@ -20,57 +20,57 @@ class Saves:
     Attributes:
         ids: external ids of the owners (boards or users).
         owner: (n,) int64, position in `ids`.
-        item: (n,) int64 item index.
+        item: (n,) item index.
         at: (n,) int64 seconds since 1970, UNKNOWN_TIME where unknown.
+        row: (n,) int64 where each comes from, for reports; None when nobody asks.
+        weight: (n,) float32; None when all weigh 1.
     """
 
     ids: Sequence[str]
     owner: np.ndarray
     item: np.ndarray
     at: np.ndarray
+    row: np.ndarray | None = None
+    weight: np.ndarray | None = None
 
     def rows(self, chosen: np.ndarray) -> "Saves":
         """The chosen rows (mask or positions), owners unchanged."""
-        return Saves(self.ids, self.owner[chosen], self.item[chosen], self.at[chosen])
+        more = (None if values is None else values[chosen] for values in (self.row, self.weight))
+        return Saves(self.ids, self.owner[chosen], self.item[chosen], self.at[chosen], *more)
+
+    @property
+    def by_owner(self) -> tuple["Saves", np.ndarray]:
+        """The saves with each owner's together (rows in order), and (n_owners + 1,) int64 bounds."""
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(self.owner, minlength=len(self.ids)))]).astype(np.int64)
+        if len(self.owner) and (np.diff(self.owner) < 0).any():
+            return self.rows(np.argsort(self.owner, kind="stable")), bounds
+        return self, bounds
+
+    @property
+    def order_key(self) -> np.ndarray:
+        """Row numbers, or positions where there are none."""
+        return np.arange(len(self.owner)) if self.row is None else self.row
 
 
-def board_saves(catalog: Catalog) -> tuple[Saves, list[str]]:
-    """All saves to boards (owners in the order of boards.parquet) and the boards' titles."""
-    boards, rows = catalog.table("boards", ["board_id", "title"]), catalog.table("board_items")
-    ids = boards["board_id"].to_pylist()
-    owner = positions(rows["board_id"], pa.array(ids, pa.string()), "board")
-    titles = [title or "" for title in boards["title"].to_pylist()]
-    return _saves(catalog, ids, owner, rows["item_id"], rows["saved_at"]), titles
+def distinct(saves: Saves) -> tuple[Saves, Saves]:
+    """The saves by (owner, item), each pair once, with its earliest time; and the repeats."""
+    saves, bounds = saves.by_owner
+    saves = saves.rows(order_within(bounds, saves.item.astype(np.int64), saves.at, saves.order_key))
+    again = repeated(bounds, saves.item)
+    return saves.rows(~again), saves.rows(again)
 
 
-def board_owners(catalog: Catalog) -> list[str]:
-    """Whose each board is, in the order of boards.parquet; a board without an owner is its own."""
-    boards = catalog.table("boards", ["board_id", "owner_id"])
-    return [
-        owner or board
-        for owner, board in zip(boards["owner_id"].to_pylist(), boards["board_id"].to_pylist(), strict=True)
-    ]
-
-
-def user_saves(catalog: Catalog, actions: list[str] | None = None) -> tuple[Saves, int]:
-    """Saves of users (owners by id) and how many interactions were left out because of their action.
-
-    Raises:
-        UserError: an action that does not occur.
-    """
-    rows = catalog.table("interactions")
-    total = rows.num_rows
-    if actions is not None:
-        known = [str(action) for action in rows["action"].unique().to_pylist()]
-        missing = next((action for action in actions if action not in known), None)
-        if missing is not None:
-            raise UserError(
-                f"action {missing!r} does not occur in {catalog.path}; it has {', '.join(known) or 'no interaction'}"
-            )
-        rows = rows.filter(_index_in(rows["action"], pa.array(actions, pa.string())).is_valid())
-    ids = sorted(rows["user_id"].unique().to_pylist())
-    owner = positions(rows["user_id"], pa.array(ids, pa.string()), "user")
-    return _saves(catalog, ids, owner, rows["item_id"], rows["at"]), total - rows.num_rows
+def in_user_order(saves: Saves) -> tuple[Saves, Saves]:
+    """Distinct (user, item) by user, then (time, item), by row for users with an unknown time; and the repeats."""
+    saves, bounds = saves.by_owner
+    timeless = np.zeros(len(saves.ids), bool)
+    timeless[saves.owner[saves.at == UNKNOWN_TIME]] = True
+    by_row = timeless[saves.owner]
+    item = saves.item.astype(np.int64)
+    order = order_within(bounds, np.where(by_row, 0, saves.at), np.where(by_row, 0, item), saves.order_key)
+    saves = saves.rows(order)
+    again = repeated(bounds, saves.item)
+    return saves.rows(~again), saves.rows(again)
 
 
 def positions(values: pa.Array | pa.ChunkedArray, ids: pa.Array, what: str) -> np.ndarray:
@@ -88,30 +88,6 @@ def positions(values: pa.Array | pa.ChunkedArray, ids: pa.Array, what: str) -> n
     return np.asarray(found, dtype=np.int64)
 
 
-def distinct(saves: Saves) -> Saves:
-    """The saves by (owner, item), each pair once, with its earliest time."""
-    saves = saves.rows(np.lexsort((saves.at, saves.item, saves.owner)))
-    return saves.rows(first_of_pairs(saves.owner, saves.item))
-
-
-def first_of_pairs(owner: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Positions of the first occurrence of each (owner, item), ascending."""
-    key = owner.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
-    return np.sort(np.unique(key, return_index=True)[1])
-
-
-def groups(owner: np.ndarray) -> list[np.ndarray]:
-    """Row numbers of each run of equal owners; `owner` is sorted."""
-    if not len(owner):
-        return []
-    return np.split(np.arange(len(owner)), np.flatnonzero(np.diff(owner)) + 1)
-
-
-def id_of(saves: Saves, rows: np.ndarray) -> str:
-    """The external id of the owner whose rows these are."""
-    return saves.ids[int(saves.owner[rows[0]])]
-
-
 def owner_rng(seed: int, owner_id: str) -> np.random.Generator:
     """An owner's own chance, by seed and id alone: it survives reordered rows and other owners that come and go."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}|{owner_id}".encode()).digest()[:8]))
@@ -119,8 +95,3 @@ def owner_rng(seed: int, owner_id: str) -> np.random.Generator:
 
 def _index_in(values: pa.Array | pa.ChunkedArray, ids: pa.Array) -> pa.Array | pa.ChunkedArray:
     return pc.call_function("index_in", [values], pc.SetLookupOptions(ids))
-
-
-def _saves(catalog: Catalog, ids: list[str], owner: np.ndarray, item: pa.ChunkedArray, at: pa.ChunkedArray) -> Saves:
-    items = positions(item, pa.array(catalog.item_ids, pa.string()), "item")
-    return Saves(ids, owner, items, np.asarray(at.fill_null(UNKNOWN_TIME), dtype=np.int64))

@@ -5,6 +5,9 @@ held-out save cannot leak by a later mistake. Boards hold out one seeded item (b
 last item, or everything after a moment in time (next item). An item held out of one board may stay in another: that
 is what the graph legitimately knows. Boards with identical item sets are merged first, or the twin would give the
 answer away.
+
+Everything here works on a block of whole owners, so that a graph larger than memory is split block by block; only twins
+need a word about all boards at once, and that is two hashes a board.
 """
 
 from collections.abc import Sequence
@@ -12,14 +15,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from graph.saves import UNKNOWN_TIME, Saves, distinct, first_of_pairs, groups, id_of, owner_rng
+from graph.ordering import set_hashes
+from graph.relation import UNKNOWN_TIME
+from graph.saves import Saves, distinct, in_user_order, owner_rng
 from navigator.contracts import UserError
 from navigator.contracts.signals import Task, TasteSequence
 
 TRAIN, VALID, TEST = 0, 1, 2
+OUT = -1  # no part of training: a board's twin, a board of an unseen owner
 MIN_VALID_USER = 4
-UserSplit = Literal["leave-last-out", "global-time"]
+UserSplit = Literal["leave-last-out", "global-time", "given"]
 
 
 @dataclass(frozen=True)
@@ -51,27 +59,59 @@ def split_boards(saves: Saves, seed: int = 0, min_board: int = 4, valid_fraction
     Raises:
         UserError: min_board below 2 or valid_fraction outside 0..1.
     """
-    _check_fraction(valid_fraction)
+    check_fraction(valid_fraction)
     check_min_board(min_board)
-    saves = distinct(saves)
+    saves, _ = distinct(saves)
+    _, bounds = saves.by_owner
+    present = np.diff(bounds) > 0
+    first = lowest_of(twin_groups(set_hashes(bounds, saves.item.astype(np.int64)), present), pa.array(saves.ids))
+    merged = int((present & ~first).sum())
+    saves = saves.rows(first[saves.owner])
+    part = hold_out(saves, seed, min_board, valid_fraction)
+    return Split(saves, part, counted("boards", saves, part) | {"boards_merged": merged})
+
+
+def hold_out(saves: Saves, seed: int, min_board: int, valid_fraction: float) -> np.ndarray:
+    """(n,) int8 parts of the distinct saves of boards, see `split_boards`; a Python step only where a board draws."""
+    _, bounds = saves.by_owner
+    sizes = np.diff(bounds)
     part = np.full(len(saves.owner), TRAIN, np.int8)
-    keep = np.ones(len(part), bool)
-    seen: set[bytes] = set()
-    merged = 0
-    for rows in sorted(groups(saves.owner), key=lambda rows: id_of(saves, rows)):
-        items = saves.item[rows].tobytes()
-        if items in seen:
-            keep[rows] = False
-            merged += 1
-            continue
-        seen.add(items)
-        if len(rows) >= min_board:
-            chance = owner_rng(seed, id_of(saves, rows))
-            test, valid = chance.permutation(len(rows))[:2]
-            part[rows[test]] = TEST
-            if len(rows) >= min_board + 2 and chance.random() < valid_fraction:
-                part[rows[valid]] = VALID
-    return _counted("boards", saves.rows(keep), part[keep], {"boards_merged": merged})
+    for board in np.flatnonzero(sizes >= min_board).tolist():
+        chance, size, start = owner_rng(seed, saves.ids[board]), int(sizes[board]), int(bounds[board])
+        test, valid = chance.permutation(size)[:2]
+        part[start + test] = TEST
+        if size >= min_board + 2 and chance.random() < valid_fraction:
+            part[start + valid] = VALID
+    return part
+
+
+def twin_groups(hashes: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """(n,) int64: boards of the same number have the same items; -1 for boards that are not `present`.
+
+    Args:
+        hashes: (n, 2) from graph.ordering.set_hashes.
+        present: (n,) bool, boards with any item.
+    """
+    group = np.full(len(hashes), -1, np.int64)
+    rows = np.flatnonzero(present)
+    order = rows[np.lexsort((hashes[rows, 1], hashes[rows, 0]))]
+    new = (hashes[order[1:]] != hashes[order[:-1]]).any(axis=1)
+    group[order] = np.concatenate([[0], np.cumsum(new)])[: len(order)]
+    return group
+
+
+def lowest_of(group: np.ndarray, ids: pa.Array, among: np.ndarray | None = None) -> np.ndarray:
+    """(n,) bool: the board of each group with the lowest id, of those `among` which it is sought."""
+    out = (group >= 0) if among is None else (group >= 0) & among
+    sizes = np.bincount(group[out], minlength=1)
+    shared = np.flatnonzero(out)[sizes[group[out]] > 1]
+    if len(shared):
+        rank = np.empty(len(shared), np.int64)
+        rank[pc.call_function("sort_indices", [ids.take(pa.array(shared))]).to_numpy()] = np.arange(len(shared))
+        order = np.lexsort((rank, group[shared]))
+        later = np.concatenate([[False], np.diff(group[shared][order]) == 0])
+        out[shared[order[later]]] = False
+    return out
 
 
 def split_users(
@@ -80,69 +120,83 @@ def split_users(
     valid_fraction: float = 0.2,
     user_split: UserSplit = "leave-last-out",
     cut: int | None = None,
+    given: Saves | None = None,
 ) -> Split:
-    """Hold out what users saved last; see `user_order` for their order.
+    """Hold out what users saved last; see graph.saves.in_user_order for their order.
 
-    ``leave-last-out``: the last save is the test. ``global-time``: every save after `cut` (see `time_cut`) is. For a
-    seeded `valid_fraction` of the users with 4 saves left (leave-last-out: before the test is taken), the last save
-    before is the validation item. Of a repeated (user, item) the first save counts.
+    ``leave-last-out``: the last save is the test. ``global-time``: every save after `cut` (see `time_cut`) is.
+    ``given``: the test saves are those of `given` that are not among `saves`. For a seeded `valid_fraction` of the
+    users with 4 saves left (leave-last-out: before the test is taken), the last save before is the validation item. Of
+    a repeated (user, item) the first save counts.
 
     Raises:
         UserError: valid_fraction outside 0..1, or unknown times under global-time.
     """
-    _check_fraction(valid_fraction)
+    check_fraction(valid_fraction)
     if user_split == "global-time" and cut is None:
         raise ValueError("global-time needs the cut: time_cut(saves, quantile)")
-    ordered = user_order(saves)
-    repeated = len(saves.owner) - len(ordered)
-    saves = saves.rows(ordered)
-    part = np.full(len(ordered), TRAIN, np.int8)
+    saves, again = in_user_order(saves)
+    counts = {"user_saves_repeated": len(again.owner)}
+    part = np.full(len(saves.owner), TRAIN, np.int8)
     if user_split == "global-time":
         part[saves.at > cut] = TEST
-    for rows in groups(saves.owner):
-        if user_split == "leave-last-out" and len(rows) >= 2:
-            part[rows[-1]] = TEST
-        train = rows[part[rows] == TRAIN]
-        enough = len(rows if user_split == "leave-last-out" else train) >= MIN_VALID_USER
-        if enough and valid_fraction and owner_rng(seed, id_of(saves, rows)).random() < valid_fraction:
-            part[train[-1]] = VALID
-    return _counted("users", saves, part, {"user_saves_repeated": repeated})
+    if given is not None:
+        saves, part, seen = _with_given(saves, in_user_order(given)[0])
+        counts["test_saves_seen_in_training"] = seen
+    _, bounds = saves.by_owner
+    sizes = np.diff(bounds)
+    if user_split == "leave-last-out":
+        part[bounds[1:][sizes >= 2] - 1] = TEST
+    trained = np.bincount(saves.owner[part == TRAIN], minlength=len(saves.ids))
+    enough = (sizes if user_split == "leave-last-out" else trained) >= MIN_VALID_USER
+    last = bounds[:-1] + trained - 1  # training saves come first in a sequence
+    for user in np.flatnonzero(enough).tolist() if valid_fraction else ():
+        if owner_rng(seed, saves.ids[user]).random() < valid_fraction:
+            part[last[user]] = VALID
+    return Split(saves, part, counted("users", saves, part) | counts)
 
 
-def time_cut(saves: Saves, quantile: float) -> int:
-    """The time (seconds) at a quantile of the saves: up to and including it is known, after it is the future.
+def _with_given(saves: Saves, given: Saves) -> tuple[Saves, np.ndarray, int]:
+    """Training saves, then test saves of each user; and how many test saves training has too, which are left out."""
+    width = int(max(saves.item.max(initial=0), given.item.max(initial=0))) + 1
+    keys, asked = (s.owner.astype(np.int64) * width + s.item for s in (saves, given))
+    new = ~np.isin(asked, keys)
+    test = given.rows(new)
+    owner = np.concatenate([saves.owner, test.owner])
+    order = np.argsort(owner, kind="stable")
+    part = np.concatenate([np.full(len(saves.owner), TRAIN, np.int8), np.full(len(test.owner), TEST, np.int8)])
+    weight = None if saves.weight is None else np.concatenate([saves.weight, np.ones(len(test.owner), np.float32)])
+    joined = Saves(
+        saves.ids, owner, np.concatenate([saves.item, test.item]), np.concatenate([saves.at, test.at]), weight=weight
+    )
+    return joined.rows(order), part[order], int((~new).sum())
+
+
+def time_cut(at: np.ndarray, quantile: float) -> int:
+    """The time (seconds) at a quantile of the saves' times: up to it all is known, after it is the future.
 
     Raises:
         UserError: a save without a time, no save at all, or a quantile outside 0..1.
     """
     if not 0 < quantile < 1:
         raise UserError(f"global_quantile is {quantile}; allowed is a number between 0 and 1, such as 0.9")
-    unknown = int((saves.at == UNKNOWN_TIME).sum())
-    if unknown or not len(saves.at):
+    unknown = int((at == UNKNOWN_TIME).sum())
+    if unknown or not len(at):
         raise UserError(
-            f"user_split global-time needs a time on every interaction; {unknown:,} of {len(saves.at):,} have none; "
+            f"user_split global-time needs a time on every interaction; {unknown:,} of {len(at):,} have none; "
             "fill in `at` or use --user_split leave-last-out"
         )
-    return int(np.quantile(saves.at, quantile, method="lower"))
-
-
-def user_order(saves: Saves) -> np.ndarray:
-    """(m,) rows of distinct (user, item), by user, then (time, item); by row for users with an unknown time."""
-    timeless = np.zeros(len(saves.ids), bool)
-    timeless[saves.owner[saves.at == UNKNOWN_TIME]] = True
-    by_row = timeless[saves.owner]
-    row = np.arange(len(saves.owner))
-    order = np.lexsort((np.where(by_row, row, saves.item), np.where(by_row, 0, saves.at), saves.owner))
-    return order[first_of_pairs(saves.owner[order], saves.item[order])]
+    return int(np.quantile(at, quantile, method="lower"))
 
 
 def sequences_of(task: Task, split: Split, titles: Sequence[str] | None = None) -> list[TasteSequence]:
-    """One sequence an owner, in the order of the owners; `titles` by owner position."""
-    saves, sequences = split.saves, []
-    for rows in groups(saves.owner):
-        owner = int(saves.owner[rows[0]])
+    """One sequence an owner, in the order of the owners; `titles` by owner position. For small splits."""
+    saves, bounds = split.saves.by_owner
+    sequences = []
+    for owner in np.flatnonzero(np.diff(bounds)).tolist():
+        rows = slice(int(bounds[owner]), int(bounds[owner + 1]))
         items, valid, test = (
-            tuple(saves.item[rows[split.part[rows] == part]].tolist()) for part in (TRAIN, VALID, TEST)
+            tuple(saves.item[rows][split.part[rows] == part].tolist()) for part in (TRAIN, VALID, TEST)
         )
         sequences.append(TasteSequence(task, saves.ids[owner], titles[owner] if titles else "", items, valid, test))
     return sequences
@@ -156,13 +210,15 @@ def check_min_board(min_board: int) -> None:
         )
 
 
-def _check_fraction(valid_fraction: float) -> None:
+def check_fraction(valid_fraction: float) -> None:
+    """Raises UserError: no share."""
     if not 0 <= valid_fraction <= 1:
         raise UserError(f"valid_fraction is {valid_fraction}; allowed is a number from 0 to 1")
 
 
-def _counted(name: str, saves: Saves, part: np.ndarray, extra: dict[str, int]) -> Split:
-    counts = {name: len(np.unique(saves.owner)), **extra}
+def counted(name: str, saves: Saves, part: np.ndarray) -> dict[str, int]:
+    """How many owners there are and how many of their saves are in each part."""
+    counts = {name: len(np.unique(saves.owner))}
     for label, value in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
         counts[f"{name}_{label}_saves"] = int((part == value).sum())
-    return Split(saves, part, counts)
+    return counts

@@ -1,16 +1,18 @@
-"""TasteGraph: the taste graph and its training signals as an artefact of Parquet files.
+"""TasteGraph: the taste graph and its training signals as an artefact; opening it reads the manifest and nothing else.
 
-nodes_{board,user,interest,item}.parquet   id                        row order = node index
-edges_{holds,saved,has,about}.parquet      src, dst, time, weight    int32 node indices; training edges only
+nodes_{item,board,user,interest}.parquet   id, degree, cold          row order = node number; degree = training saves
+csr/NAME.*.npy                             one relation's edges      graph.relation; training edges only
 sequences.parquet                          navigator.contracts.signals (training saves and what is held out)
 unseen.parquet                             the same, boards of unseen owners (graph.unseen); only when asked for
-pairs.parquet                              item_a, item_b, visits    external ids
-hard_negatives.parquet                     item_id, negatives[], ranks[]
-manifest.json                              kind "graph"; inputs.catalog is the catalogue's fingerprint
+rejects.parquet                            relation, row, source, target, reason      every edge that was refused
+signals.parquet                            graph.signal_table        what training takes from the graph
+policy.yaml                                graph.policy              the policy it was built under
+manifest.json                              kind "graph"; inputs.catalog is the catalogue's fingerprint;
+                                           metrics.relations: {name: {source, target, edges, time_first, time_unit}}
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,106 +21,149 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch_geometric.data import HeteroData
 
-from graph.build import EDGE_TYPES, NODE_TYPES, Edges, EdgeType, build_hetero
-from graph.saves import positions
+from graph.build import build_hetero
+from graph.policy import FILE as POLICY
+from graph.policy import Purpose, load_policy
+from graph.relation import NODE_TYPES, Edges, EdgeType, Relation
+from graph.signal_table import read_hard_negatives, read_pairs
 from navigator.contracts import Catalog, Manifest, UserError, read_manifest
-from navigator.contracts.signals import TasteSequence, read_sequences
+from navigator.contracts.signals import Histories, Task, TasteSequence, read_histories, read_sequences
+
+CSR = "csr"
 
 
 @dataclass(frozen=True)
 class TasteGraph:
-    """A complete taste graph, opened for reading beside the catalogue it was built from."""
+    """A complete taste graph, opened for reading beside the catalogue it was built from, for a named purpose."""
 
     path: Path
     manifest: Manifest
-    item_index: dict[str, int]
+    catalog: Catalog
+    purpose: Purpose
 
     @classmethod
-    def open(cls, path: str | Path, catalog: Catalog) -> "TasteGraph":
-        """Raises UserError when the folder is missing or half-written, or was built from another catalogue."""
+    def open(cls, path: str | Path, catalog: Catalog, purpose: str = "train") -> "TasteGraph":
+        """Open for a purpose of the policy that the graph carries (see graph.policy); what it may not read is refused.
+
+        Raises:
+            UserError: the folder is missing or half-written, was built from another catalogue, or its policy has no
+                such purpose.
+        """
         path = Path(path)
-        manifest = read_manifest(path, "graph", f"navigator graph {catalog.path} --out {path}")
+        manifest = read_manifest(path, "graph", f"navigator graph build {catalog.path} --out {path}")
         built_from = manifest.inputs.get("catalog")
         if built_from != catalog.fingerprint:
             raise UserError(
                 f"taste graph {path} was built from catalogue {built_from}; {catalog.path} is {catalog.fingerprint}; "
-                f"give the graph of this catalogue, or build one with `navigator graph {catalog.path} --out ...`"
+                f"give the graph of this catalogue, or build one with `navigator graph build {catalog.path} --out ...`"
             )
-        return cls(path, manifest, catalog.item_index)
+        policy = load_policy(path if (path / POLICY).is_file() else None)
+        return cls(path, manifest, catalog, policy.purpose(purpose, path))
 
     @property
     def fingerprint(self) -> str:
         return self.manifest.fingerprint
 
+    @property
+    def item_index(self) -> dict[str, int]:
+        """Item number of each external id; made when first asked for."""
+        return self.catalog.item_index
+
     def node_ids(self, node_type: str) -> list[str]:
-        """External ids of a node type in index order (interests: their names)."""
-        return pq.read_table(self.path / f"nodes_{node_type}.parquet")["id"].to_pylist()
+        """External ids of a node type in index order (interests: their names, which are titles)."""
+        if node_type == "interest":
+            self.purpose.check_field("titles")
+        return pq.read_table(self.path / f"nodes_{node_type}.parquet", columns=["id"])["id"].to_pylist()
+
+    def n_nodes(self, node_type: str) -> int:
+        return pq.read_metadata(self.path / f"nodes_{node_type}.parquet").num_rows
+
+    def degrees(self, node_type: str) -> np.ndarray:
+        """(n,) int32 training saves of each node, before pruning; 0 is a cold node."""
+        return pq.read_table(self.path / f"nodes_{node_type}.parquet", columns=["degree"])["degree"].to_numpy()
+
+    @property
+    def edge_types(self) -> tuple[EdgeType, ...]:
+        """The relations this graph was built with, in a fixed order."""
+        relations = self.manifest.metrics.get("relations")
+        if relations is None:
+            raise UserError(
+                f"taste graph {self.path} has the layout of an older version; build it again with "
+                f"`navigator graph build {self.catalog.path} --out {self.path}`"
+            )
+        return tuple((about["source"], name, about["target"]) for name, about in relations.items())
+
+    def relation(self, name: str) -> Relation:
+        """One relation's edges, memory-mapped; a time or weight that the purpose may not read is as if not there.
+
+        Raises:
+            UserError: the graph has no such relation, or the purpose may not read it.
+        """
+        by_name = {edge_type[1]: edge_type for edge_type in self.edge_types}
+        if name not in by_name:
+            raise UserError(
+                f"taste graph {self.path} has no relation {name!r}; it has {', '.join(by_name)}; follows need a "
+                "follows table in the catalogue, co_saved the option --co_saves"
+            )
+        self.purpose.check_types([name])
+        about = self.manifest.metrics["relations"][name]
+        relation = Relation.open(self.path / CSR, by_name[name], about["time_first"], about["time_unit"])
+        hidden = {field: None for field in ("time", "weight") if field not in self.purpose.fields}
+        return replace(relation, **hidden) if hidden else relation
 
     def edges(self, edge_type: EdgeType) -> Edges:
-        """The training edges of one type, node indices."""
-        table = pq.read_table(self.path / f"edges_{edge_type[1]}.parquet")
-        return Edges(*(table[name].to_numpy() for name in ("src", "dst", "time", "weight")))
+        """The training edges of one type, node numbers."""
+        return self.relation(edge_type[1]).edges()
 
     def hetero(self) -> HeteroData:
         """The graph with reverse edges, see graph.build.build_hetero."""
-        counts = {name: pq.read_metadata(self.path / f"nodes_{name}.parquet").num_rows for name in NODE_TYPES}
-        return build_hetero(counts, {edge_type: self.edges(edge_type) for edge_type in EDGE_TYPES})
+        counts = {name: self.n_nodes(name) for name in NODE_TYPES}
+        return build_hetero(counts, {edge_type: self.edges(edge_type) for edge_type in self.edge_types})
+
+    def histories(self, task: Task) -> Histories:
+        """The training saves of every owner of a task, none pruned."""
+        self.purpose.check_types(["holds" if task == "board-completion" else "saved"])
+        return read_histories(self.path / "sequences.parquet", task, self.catalog.item_ids)
 
     @cached_property
     def sequences(self) -> list[TasteSequence]:
-        """Boards, then users, with their held-out items, by internal item index."""
-        return read_sequences(self.path / "sequences.parquet", self.item_index)
+        """Boards, then users, with their held-out items, by internal item index; titles where the purpose may."""
+        self.purpose.check_types(["holds", "saved"])
+        return self._titled(read_sequences(self.path / "sequences.parquet", self.item_index))
 
     @cached_property
     def unseen(self) -> list[TasteSequence]:
         """Boards of owners of whom training knows nothing (see graph.unseen); empty in a graph built without them."""
+        self.purpose.check_types(["holds"])
         path = self.path / "unseen.parquet"
-        return read_sequences(path, self.item_index) if path.is_file() else []
+        return self._titled(read_sequences(path, self.item_index)) if path.is_file() else []
 
     @cached_property
     def pairs(self) -> np.ndarray:
         """(n, 3) int64: item_a, item_b, visits of b in the walks from a."""
-        table = pq.read_table(self.path / "pairs.parquet")
-        ids = pa.array(list(self.item_index), pa.string())
-        columns = [positions(table[name], ids, "item") for name in ("item_a", "item_b")]
-        return np.stack([*columns, table["visits"].to_numpy()], axis=1)
+        self.purpose.check_types(["holds", "saved"])
+        return read_pairs(self.path, self.catalog.item_ids)
 
     @cached_property
     def hard_negatives(self) -> np.ndarray:
         """(n_items, m) int32 item indices, -1 padding; m is the longest list."""
-        table = pq.read_table(self.path / "hard_negatives.parquet")
-        lists = table["negatives"].combine_chunks()
-        sizes = lists.value_lengths().to_numpy()
-        out = np.full((len(self.item_index), int(sizes.max(initial=0))), -1, np.int32)
-        ids = pa.array(list(self.item_index), pa.string())
-        rows = positions(table["item_id"], ids, "item")
-        start = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(sizes) else sizes
-        column = np.arange(sizes.sum()) - np.repeat(start, sizes)
-        out[np.repeat(rows, sizes), column] = positions(lists.flatten(), ids, "item")
-        return out
+        self.purpose.check_types(["holds", "saved"])
+        return read_hard_negatives(self.path, self.catalog.item_ids)
+
+    def _titled(self, sequences: list[TasteSequence]) -> list[TasteSequence]:
+        return sequences if "titles" in self.purpose.fields else [replace(s, title="") for s in sequences]
 
 
-def write_nodes_and_edges(folder: Path, nodes: dict[str, Sequence[str]], edges: dict[EdgeType, Edges]) -> None:
-    """Write the node and edge tables into a work folder (see navigator.contracts.manifest.publish)."""
-    for name in NODE_TYPES:
-        pq.write_table(pa.table({"id": pa.array(nodes[name], pa.string())}), folder / f"nodes_{name}.parquet")
-    for edge_type, table in edges.items():
-        columns = {"src": table.src, "dst": table.dst, "time": table.time, "weight": table.weight}
-        pq.write_table(pa.table(columns), folder / f"edges_{edge_type[1]}.parquet")
+def write_nodes(folder: Path, node_type: str, ids: pa.Array | Sequence[str], degree: np.ndarray) -> None:
+    """Write one node table into a work folder (see navigator.contracts.manifest.publish)."""
+    columns = {"id": pa.array(ids, pa.string()), "degree": degree.astype(np.int32), "cold": degree == 0}
+    pq.write_table(pa.table(columns), folder / f"nodes_{node_type}.parquet")
 
 
-def write_signals(
-    folder: Path, item_ids: Sequence[str], pairs: pa.Table, negatives: np.ndarray, ranks: np.ndarray
-) -> None:
-    """Write co-save pairs and hard negatives (see graph.signals) with external ids."""
-    ids = pa.array(item_ids, pa.string())
-    named = {name: ids.take(pairs[name].combine_chunks()) for name in ("item_a", "item_b")}
-    pq.write_table(pa.table({**named, "visits": pairs["visits"]}), folder / "pairs.parquet")
-    filled = negatives >= 0
-    offsets = pa.array(np.concatenate([[0], np.cumsum(filled.sum(axis=1))]), pa.int32())
-    table = {
-        "item_id": ids,
-        "negatives": pa.ListArray.from_arrays(offsets, ids.take(pa.array(negatives[filled]))),
-        "ranks": pa.ListArray.from_arrays(offsets, pa.array(ranks[filled])),
-    }
-    pq.write_table(pa.table(table), folder / "hard_negatives.parquet")
+def describe(relation: Relation) -> dict[str, str | int]:
+    """What the manifest says of a relation."""
+    source, _, target = relation.edge_type
+    return {
+        "source": source, "target": target, "edges": relation.n_edges,
+        "time_first": relation.time_first, "time_unit": relation.time_unit,
+    }  # fmt: skip

@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
-from graph.saves import Saves, distinct, groups, id_of, owner_rng
-from graph.split import TEST, TRAIN, VALID, Split, check_min_board
+from graph.ordering import set_hashes
+from graph.saves import Saves, distinct, owner_rng
+from graph.split import TEST, TRAIN, VALID, Split, check_min_board, lowest_of, twin_groups
 from navigator.contracts import UserError
 
 SALT = "unseen-owners-v1"
@@ -54,27 +56,53 @@ def cut_unseen(saves: Saves, fate: np.ndarray, seed: int = 0, min_board: int = 4
         UserError: min_board below 2.
     """
     check_min_board(min_board)
-    saves = distinct(saves)
+    saves, _ = distinct(saves)
+    _, bounds = saves.by_owner
+    group = twin_groups(set_hashes(bounds, saves.item.astype(np.int64)), np.diff(bounds) > 0)
+    stays, chosen, counts = choose_unseen(group, fate, pa.array(saves.ids))
+    saves = saves.rows(chosen[saves.owner])
+    part = hold_out_unseen(saves, fate, seed, min_board)
+    return stays, Split(saves, part, counts | held_out_counts(part))
+
+
+def choose_unseen(group: np.ndarray, fate: np.ndarray, ids: pa.Array) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Which boards training may see, which unseen board stands for its twins, and counts.
+
+    Args:
+        group: (n_boards,) from `twin_groups`.
+        fate: (n_boards,) int8, the part of each board's owner.
+        ids: of the boards.
+    """
+    present = group >= 0
+    n_groups = int(group.max(initial=-1)) + 1
+    highest = np.zeros(n_groups, np.int8)
+    np.maximum.at(highest, group[present], fate[present])
+    cut = np.zeros(len(group), bool)
+    cut[present] = highest[group[present]] != TRAIN
+    chosen = cut.copy()
+    chosen[cut] = fate[cut] == highest[group[cut]]
+    chosen = lowest_of(group, ids, chosen)
+    seen = cut & (fate == TRAIN)
+    unseen = int((highest != TRAIN).sum())
+    return (fate == TRAIN) & ~cut, chosen, {
+        "unseen_boards": unseen, "unseen_boards_merged": int((cut & ~seen).sum()) - unseen,
+        "unseen_boards_with_seen_twin": len(np.unique(group[seen])), "seen_twins_dropped": int(seen.sum()),
+    }  # fmt: skip
+
+
+def hold_out_unseen(saves: Saves, fate: np.ndarray, seed: int, min_board: int) -> np.ndarray:
+    """(n,) int8 parts of the distinct saves of unseen boards, each holding out what `split_boards` would have."""
+    _, bounds = saves.by_owner
     part = np.full(len(saves.owner), TRAIN, np.int8)
-    keep = np.zeros(len(part), bool)
-    stays = fate == TRAIN
-    counts = {"unseen_boards": 0, "unseen_boards_merged": 0, "unseen_boards_with_seen_twin": 0, "seen_twins_dropped": 0}
-    for twins in _twins(saves):
-        fates = [int(fate[saves.owner[rows[0]]]) for rows in twins]
-        if max(fates) == TRAIN:
-            continue
-        chosen = fates.index(max(fates))
-        rows, seen = twins[chosen], fates.count(TRAIN)
-        keep[rows] = True
-        stays[[int(saves.owner[twin[0]]) for twin in twins]] = False
-        if len(rows) >= min_board:
-            part[rows[owner_rng(seed, id_of(saves, rows)).permutation(len(rows))[0]]] = fates[chosen]
-        counts["unseen_boards"] += 1
-        counts["unseen_boards_merged"] += len(twins) - seen - 1
-        counts["unseen_boards_with_seen_twin"] += seen > 0
-        counts["seen_twins_dropped"] += seen
-    counts |= {"unseen_valid": int((part == VALID).sum()), "unseen_test": int((part == TEST).sum())}
-    return stays, Split(saves.rows(keep), part[keep], counts)
+    for board in np.flatnonzero(np.diff(bounds) >= min_board).tolist():
+        order = owner_rng(seed, saves.ids[board]).permutation(int(bounds[board + 1] - bounds[board]))
+        part[bounds[board] + order[0]] = fate[board]
+    return part
+
+
+def held_out_counts(part: np.ndarray) -> dict[str, int]:
+    """What unseen boards ask for."""
+    return {"unseen_valid": int((part == VALID).sum()), "unseen_test": int((part == TEST).sum())}
 
 
 def only(saves: Saves, stays: np.ndarray) -> Saves:
@@ -83,11 +111,3 @@ def only(saves: Saves, stays: np.ndarray) -> Saves:
     position = np.cumsum(stays) - 1
     rows = saves.rows(stays[saves.owner])
     return Saves(ids, position[rows.owner], rows.item, rows.at)
-
-
-def _twins(saves: Saves) -> list[list[np.ndarray]]:
-    """The rows of each board, boards with the same item set together, by id; `saves` are distinct and sorted."""
-    by_items: dict[bytes, list[np.ndarray]] = {}
-    for rows in sorted(groups(saves.owner), key=lambda rows: id_of(saves, rows)):
-        by_items.setdefault(saves.item[rows].tobytes(), []).append(rows)
-    return list(by_items.values())

@@ -3,6 +3,8 @@
 import sys
 
 from graph.commands import build_graph, refine
+from graph.forget import forget
+from graph.stats import stats
 from navigator import catalog_commands, encode_commands, model_commands
 from navigator.cli_tools import Tree, run_commands
 from navigator.demo import demo
@@ -18,7 +20,7 @@ COMMANDS: Tree = {
     "show": catalog_commands.show,
     "embed": encode_commands.embed,
     "cutover": encode_commands.cutover,
-    "graph": build_graph,
+    "graph": {"build": build_graph, "stats": stats, "forget": forget},
     "refine": refine,
     "swap": model_commands.swap,
     "index": model_commands.index,

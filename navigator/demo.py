@@ -57,7 +57,7 @@ def _first_stages(home: Path, smoke: bool) -> list[Stage]:
             "show", ["navigator.cli", "show", str(home / "catalog"), "--out", str(boards)], boards, [home / "catalog"]
         ),
         _command(home, "embed", ["embed"], ["catalog"], "vectors", [cache / "encoder"]),
-        _command(home, "graph", ["graph", "--valid_fraction", "0.5"], ["catalog"], "graph"),
+        _command(home, "graph", ["graph", "build", "--valid_fraction", "0.5"], ["catalog"], "graph"),
         _tune(home, smoke),
         _command(
             home,

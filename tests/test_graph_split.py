@@ -79,7 +79,7 @@ def test_global_time_holds_out_everything_after_the_cut():
     groups = {"u": [1, 2, 3, 4, 5], "late": [6, 7], "early": [8]}
     times = {"u": [1, 2, 3, 4, 90], "late": [95, 99], "early": [5]}
     saves = saves_of(groups, times)
-    cut = time_cut(saves, 0.6)
+    cut = time_cut(saves.at, 0.6)
     assert cut == 5
     split = split_users(saves, valid_fraction=1.0, user_split="global-time", cut=cut)
     by_owner = {s.owner: s for s in sequences_of("next-item", split)}
@@ -93,9 +93,9 @@ def test_global_time_holds_out_everything_after_the_cut():
 def test_bad_requests_are_user_errors():
     saves = saves_of({"u": [1, 2]})
     with pytest.raises(UserError, match="time on every interaction"):
-        time_cut(saves, 0.9)
+        time_cut(saves.at, 0.9)
     with pytest.raises(UserError, match="global_quantile"):
-        time_cut(saves, 1.5)
+        time_cut(saves.at, 1.5)
     with pytest.raises(UserError, match="min_board is 1"):
         split_boards(saves, min_board=1)
     with pytest.raises(UserError, match="valid_fraction"):

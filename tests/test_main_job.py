@@ -85,7 +85,16 @@ def test_import_killed_and_run_again(project, tmp_path):
 
 def test_graph_killed_and_run_again(project, tmp_path):
     out = tmp_path / "graph"
-    command = ["navigator.cli", "graph", str(project / "catalog"), "--out", str(out), "--valid_fraction", "0.5"]
+    command = [
+        "navigator.cli",
+        "graph",
+        "build",
+        str(project / "catalog"),
+        "--out",
+        str(out),
+        "--valid_fraction",
+        "0.5",
+    ]
     kill_in_the_middle(command, out)
     finish(command)
     assert read_manifest(out, "graph", "").fingerprint == read_manifest(project / "graph", "graph", "").fingerprint

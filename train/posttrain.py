@@ -26,7 +26,7 @@ def posttrain(
         model: an aligned (or freshly swapped) model folder.
         vectors: the item vectors it was swapped for.
         catalog: the catalogue.
-        graph: the taste graph of that catalogue (navigator graph).
+        graph: the taste graph of that catalogue (navigator graph build).
         out: where the trained model goes, an ordinary Hugging Face folder.
         native: the model has a runtime picture tower (the comparison).
         language: what learns of the language model: frozen, lora or full.

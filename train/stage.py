@@ -34,7 +34,7 @@ def run_stage(
     }
     if taste_graph is not None:
         inputs["graph"] = read_manifest(
-            taste_graph, "graph", f"navigator graph {catalog} --out {taste_graph}"
+            taste_graph, "graph", f"navigator graph build {catalog} --out {taste_graph}"
         ).fingerprint
     config = {
         "stage": stage, "native": native, "language": language, "lora_rank": lora_rank, "valid_queries": valid_queries,

@@ -77,7 +77,7 @@ def open_inputs(options: Options) -> Inputs:
     graph, sequences = None, None
     if options.graph is not None:
         sequences = load_sequences(options.graph, catalog)
-        graph = read_manifest(options.graph, "graph", "navigator graph").fingerprint
+        graph = read_manifest(options.graph, "graph", "navigator graph build").fingerprint
     entrants = open_entrants(options.encoders, device, dtype)
     if all(e.gate for e in entrants) and options.picture_weight != 0.5:
         raise UserError(

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from navigator.contracts.errors import UserError
@@ -47,6 +49,21 @@ class TasteSequence:
 
 
 @dataclass(frozen=True)
+class Histories:
+    """The training saves of many owners as arrays.
+
+    Attributes:
+        owner_ids: external ids of the owners, in the order of sequences.parquet.
+        indptr: (n_owners + 1,) int64 bounds of each owner's items.
+        items: (n,) int32 item indices, in the owner's order.
+    """
+
+    owner_ids: list[str]
+    indptr: np.ndarray
+    items: np.ndarray
+
+
+@dataclass(frozen=True)
 class Query:
     """One request of the bench: what is known of the board or user, and what should be found.
 
@@ -78,7 +95,7 @@ def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> 
     if not queries:
         raise UserError(
             f"the {part} split of task {task!r} is empty: the graph holds out nothing there; "
-            f"allowed tasks are {', '.join(TASKS)}; rebuild with `navigator graph` and smaller minimum sizes"
+            f"allowed tasks are {', '.join(TASKS)}; rebuild with `navigator graph build` and smaller minimum sizes"
         )
     return queries
 
@@ -135,3 +152,25 @@ def read_sequences(path: Path, item_index: dict[str, int]) -> list[TasteSequence
         raise UserError(
             f"{path} names item {error}, which this catalogue does not have; build the graph again"
         ) from error
+
+
+def read_histories(path: Path, task: Task, item_ids: Sequence[str]) -> Histories:
+    """The `items` of every owner of one task, column by column, no Python object a save.
+
+    Raises:
+        UserError: an item that `item_ids` lacks: the graph belongs to another catalogue.
+    """
+    ids = pa.array(item_ids, pa.string())
+    owners: list[str] = []
+    sizes, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=65_536, columns=["task", "owner", "items"]):
+            chosen = batch.filter(pc.call_function("equal", [batch["task"], pa.scalar(task)]))
+            lists = chosen["items"]
+            found = pc.call_function("index_in", [lists.flatten()], pc.SetLookupOptions(ids))
+            if found.null_count:
+                raise UserError(f"{path} names an item that this catalogue does not have; build the graph again")
+            owners += chosen["owner"].to_pylist()
+            sizes.append(lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64))
+            items.append(found.to_numpy(zero_copy_only=False).astype(np.int32))
+    return Histories(owners, np.concatenate([[0], np.cumsum(np.concatenate(sizes))]), np.concatenate(items))

@@ -34,7 +34,7 @@ def clip(
         catalog: the catalogue.
         out: folder of the tuned encoder: an open_clip checkpoint with its fusion part and a card.
         encoder: what to start from: "embedded", an open_clip folder, "hf-hub:ORG/NAME", MODEL or MODEL:PRETRAINED.
-        graph: the taste graph of that catalogue (navigator graph); without it only picture and text are aligned.
+        graph: the taste graph of that catalogue (navigator graph build); without it only picture and text are aligned.
         holdout: share of the items, by a hash of their ids, that is never trained on; measure on them, then tune with 0.
         valid: share of the other items that chooses the best step where there is no graph.
         cache: folder for what is computed once (features of locked towers, decoded pictures); kept for the next run.
@@ -51,7 +51,7 @@ def clip(
     opened, folder = Catalog.open(catalog), local_folder(name)
     inputs = {"catalog": opened.fingerprint, "encoder": folder_fingerprint(folder) if folder else name}
     if graph is not None:
-        inputs["graph"] = read_manifest(graph, "graph", f"navigator graph {catalog} --out {graph}").fingerprint
+        inputs["graph"] = read_manifest(graph, "graph", f"navigator graph build {catalog} --out {graph}").fingerprint
     config = {
         "stage": "clip", "encoder_name": encoder, "holdout": holdout, "valid": valid, "towers": asdict(towers),
         "objective": asdict(objective), "loop": asdict(loop),
