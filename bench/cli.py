@@ -1,16 +1,19 @@
-"""navigator-bench: run the systems side by side, compare two runs, measure encoders."""
+"""navigator-bench: run the systems side by side, compare two runs, measure encoders and the taste graph."""
 
 import sys
 
 from bench.compare import compare
 from bench.encoder.command import encoder
+from bench.graph.commands import rank, scale
 from bench.run import run
-from navigator.cli_tools import run_commands
+from navigator.cli_tools import Tree, run_commands
+
+COMMANDS: Tree = {"run": run, "compare": compare, "encoder": encoder, "graph": {"rank": rank, "scale": scale}}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Console script; returns the exit code."""
-    return run_commands("navigator-bench", {"run": run, "compare": compare, "encoder": encoder}, argv)
+    return run_commands("navigator-bench", COMMANDS, argv)
 
 
 if __name__ == "__main__":
