@@ -4,11 +4,16 @@ import sys
 
 from bench.compare import compare
 from bench.encoder.command import encoder
-from bench.graph.commands import rank, scale
+from bench.graph.commands import rank, sampler, scale
 from bench.run import run
 from navigator.cli_tools import Tree, run_commands
 
-COMMANDS: Tree = {"run": run, "compare": compare, "encoder": encoder, "graph": {"rank": rank, "scale": scale}}
+COMMANDS: Tree = {
+    "run": run,
+    "compare": compare,
+    "encoder": encoder,
+    "graph": {"rank": rank, "scale": scale, "sampler": sampler},
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """`navigator-bench graph rank`: metrics against a plain loop and ir_measures, systems, seeds, and the pinterest figures."""
 
+import inspect
 import math
 import os
 import subprocess
@@ -15,7 +16,7 @@ from scipy import sparse
 
 from bench.cli import main
 from bench.graph.baselines import cosine_weights, ease_weights, fit
-from bench.graph.commands import rank
+from bench.graph.commands import rank, sampler
 from bench.graph.figures import RankReport
 from bench.graph.metrics import intervals, ranking_metrics, recall_among
 from bench.intervals import bootstrap
@@ -294,3 +295,9 @@ def test_the_published_split_gives_the_published_popularity(tmp_path: Path):
 @pytest.mark.slow
 def test_the_published_split_gives_the_published_baselines(tmp_path: Path):
     check_pinterest(tmp_path, list(FIGURES))
+
+
+def test_the_sampler_command_has_the_options_of_what_it_calls():
+    from bench.graph.sampler_speed import sampler_speed
+
+    assert inspect.signature(sampler) == inspect.signature(sampler_speed)

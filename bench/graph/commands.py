@@ -103,3 +103,28 @@ def scale(
     from bench.graph.scale import measure_scale
 
     return measure_scale(sizes, out, work, samples, walks, seed)
+
+
+def sampler(
+    out: Path = Path("runs/sampler-speed.json"),
+    graph: Path | None = None,
+    catalog: Path | None = None,
+    edges: int = 1_000_000,
+    seconds: float = 1.0,
+    turns: int = 7,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure steps a second of the walker, of igraph and of NumPy, and the machine's random access, 1 and 2 threads.
+
+    Args:
+        out: JSON file to write.
+        graph: taste graph folder; by default a synthetic power-law graph.
+        catalog: the catalogue it was built from.
+        edges: edges of the synthetic graph.
+        seconds: length of a turn.
+        turns: turns of each contender; the median counts.
+        seed: of the synthetic graph and of the walks.
+    """
+    from bench.graph.sampler_speed import sampler_speed
+
+    return sampler_speed(out, graph, catalog, edges, seconds, turns, seed)
