@@ -3,6 +3,7 @@
 Because a step's batch depends on nothing that came before it, a resumed run sees exactly the batches it would have seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,8 @@ def draw(world: World, task: str, size: int, seed: int, step: int, max_history: 
     examples = [_save_example(pool[i], rng, max_history) for i in chosen]
     if task != "ranking":
         return examples
-    return [_with_candidates(example, world, rng, candidates) for example in examples]
+    shown = [world.impressions.get(pool[i].owner, ()) if pool[i].task == "next-item" else () for i in chosen]
+    return [_with_candidates(example, world, rng, candidates, s) for example, s in zip(examples, shown, strict=True)]
 
 
 def _save_example(sequence: TasteSequence, rng: np.random.Generator, max_history: int) -> Example:
@@ -86,8 +88,12 @@ def _save_example(sequence: TasteSequence, rng: np.random.Generator, max_history
     return Example(tuple(history), int(target), sequence.items)
 
 
-def _with_candidates(example: Example, world: World, rng: np.random.Generator, count: int) -> Example:
-    """Half hard negatives of the target (as far as there are), the rest uniform; never one of the owner's saves."""
+def _with_candidates(
+    example: Example, world: World, rng: np.random.Generator, count: int, shown: Sequence[int]
+) -> Example:
+    """Half hard negatives of the target (as far as there are), a quarter `shown` (items that the owner saw and did not
+    save, as far as there are), the rest uniform; never one of the owner's saves.
+    """
     barred = {example.target, *example.positives}
     hard = (
         []
@@ -95,6 +101,10 @@ def _with_candidates(example: Example, world: World, rng: np.random.Generator, c
         else sorted({int(i) for i in world.hard_negatives[example.target] if i >= 0} - barred)
     )
     negatives = [hard[i] for i in rng.permutation(len(hard))[: (count - 1) // 2]]
+    passed = sorted({int(i) for i in shown} - barred - {*negatives})
+    if passed:  # without impressions every draw is what it was before there were any
+        few = min(-(-(count - 1) // 4), count - 1 - len(negatives))
+        negatives += [passed[i] for i in rng.permutation(len(passed))[:few]]
     missing = count - 1 - len(negatives)
     pool = rng.choice(
         len(world.texts), size=min(len(world.texts), missing + len(barred) + len(negatives)), replace=False

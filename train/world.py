@@ -1,7 +1,9 @@
 """What training reads: a model with its item vectors, the catalogue's texts and the taste graph's signals."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +26,14 @@ class World:
         texts: what models may read of each item.
         sequences: boards and users with their training saves.
         hard_negatives: (n, m) item indices, -1 where there are fewer.
+        impressions: of users that have some, item indices they were shown before anything held out and never saved.
     """
 
     recommender: Recommender
     texts: list[str]
     sequences: list[TasteSequence] = field(default_factory=list)
     hard_negatives: np.ndarray | None = None
+    impressions: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -107,4 +111,7 @@ def open_world(
     if taste_graph is not None:
         signals = TasteGraph.open(taste_graph, opened)
         world.sequences, world.hard_negatives = signals.sequences, signals.hard_negatives
+        shown = signals.impressions
+        bounds = zip(shown.owner_ids, pairwise(shown.indptr.tolist()), strict=True)
+        world.impressions = {user: shown.items[slice(*ends)].tolist() for user, ends in bounds}
     return world
