@@ -1,14 +1,16 @@
 """Training saves -> interests and PyG HeteroData. Only what `graph.split` left in TRAIN comes in here."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch_geometric.data import HeteroData
 
 from graph.relation import NODE_TYPES, UNKNOWN_TIME, Edges, EdgeType
 from graph.saves import Saves
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 
 def interest_edges(
@@ -43,15 +45,18 @@ def interest_edges(
         codes = words.indices.fill_null(0).to_numpy(zero_copy_only=False)
         has = _distinct(np.repeat(np.arange(len(sizes)), sizes), number[codes], len(names))
     boards = np.flatnonzero(label >= 0)
-    return names, has, _plain(boards, label[boards])
+    return names, has, plain_edges(boards, label[boards])
 
 
-def build_hetero(num_nodes: dict[str, int], edges: dict[EdgeType, Edges]) -> HeteroData:
+def build_hetero(num_nodes: dict[str, int], edges: dict[EdgeType, Edges]) -> "HeteroData":
     """HeteroData with every node type, every edge type and its reverse (``rev_`` + name).
 
     Edge stores carry `edge_index` (2, n) int64, `time` (n,) int64 (-1 unknown) and `weight` (n,) float32; edge e of a
     reverse type is edge e of the forward type turned round.
     """
+    import torch  # here, because commands that only read arrays should start at once
+    from torch_geometric.data import HeteroData
+
     data = HeteroData()
     for name in NODE_TYPES:
         data[name].num_nodes = num_nodes[name]
@@ -80,9 +85,10 @@ def _titled_items(blocks: Iterable[Saves], label: np.ndarray, n_labels: int) -> 
 def _distinct(item: np.ndarray, label: np.ndarray, n_labels: int) -> Edges:
     known = label >= 0
     keys = np.unique(item[known].astype(np.int64) * max(n_labels, 1) + label[known])
-    return _plain(keys // max(n_labels, 1), keys % max(n_labels, 1))
+    return plain_edges(keys // max(n_labels, 1), keys % max(n_labels, 1))
 
 
-def _plain(src: np.ndarray, dst: np.ndarray) -> Edges:
+def plain_edges(src: np.ndarray, dst: np.ndarray) -> Edges:
+    """Edges of weight 1 and unknown time."""
     n = len(src)
     return Edges(src.astype(np.int32), dst.astype(np.int32), np.full(n, UNKNOWN_TIME), np.ones(n, np.float32))

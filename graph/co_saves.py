@@ -30,7 +30,7 @@ def co_saved(ingest: Ingest, blocks: Iterable[Saves], n_items: int, window: int,
     rows = RowFile(scratch / "co_saves.rows", ("target", "at", "weight"))
     sizes = np.zeros(n_items, np.int64)
     query = (
-        f"SELECT a, b, CASE WHEN min(at) < 0 THEN -1 ELSE max(at) END AS at, least(count(*), {MOST}) AS weight "
+        f'SELECT a, b, CASE WHEN min("at") < 0 THEN -1 ELSE max("at") END AS "at", least(count(*), {MOST}) AS weight '
         f"FROM '{path}' GROUP BY a, b ORDER BY a, b"
     )
     for batch in ingest.db.sql(query).to_arrow_reader(1 << 20):

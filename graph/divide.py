@@ -14,7 +14,7 @@ from graph.ingest import DUPLICATE, Rejected
 from graph.ordering import set_hashes
 from graph.saves import Saves, distinct, in_user_order
 from graph.sequence_file import SequenceFile
-from graph.split import OUT, TRAIN, counted, hold_out, lowest_of, split_users, twin_groups
+from graph.split import OUT, TRAIN, counted, hold_out, lowest_of, split_ordered_users, twin_groups
 from graph.unseen import choose_unseen, held_out_counts, hold_out_unseen, owner_parts
 from navigator.contracts.signals import Task
 
@@ -153,7 +153,7 @@ def divide_users(
         if given is not None:
             test, twice = in_user_order(given[0].saves(first, end, names))
             given[1].add(_row(twice), DUPLICATE)
-        split = split_users(saves, config["seed"], config["valid_fraction"], config["user_split"], cut, test)
+        split = split_ordered_users(saves, config["seed"], config["valid_fraction"], config["user_split"], cut, test)
         rows.append_saves(split.saves)
         parts.append(split.part)
         sizes[first:end] = np.bincount(split.saves.owner, minlength=end - first)

@@ -126,22 +126,31 @@ def split_users(
 
     ``leave-last-out``: the last save is the test. ``global-time``: every save after `cut` (see `time_cut`) is.
     ``given``: the test saves are those of `given` that are not among `saves`. For a seeded `valid_fraction` of the
-    users with 4 saves left (leave-last-out: before the test is taken), the last save before is the validation item. Of
-    a repeated (user, item) the first save counts.
+    users with 4 saves left (leave-last-out: before the test is taken), the last save before is the validation item;
+    under ``given`` without times, where nothing is last, a seeded one is. Of a repeated (user, item) the first counts.
 
     Raises:
         UserError: valid_fraction outside 0..1, or unknown times under global-time.
     """
+    saves, again = in_user_order(saves)
+    given = None if given is None else in_user_order(given)[0]
+    split = split_ordered_users(saves, seed, valid_fraction, user_split, cut, given)
+    return Split(split.saves, split.part, split.counts | {"user_saves_repeated": len(again.owner)})
+
+
+def split_ordered_users(
+    saves: Saves, seed: int, valid_fraction: float, user_split: UserSplit, cut: int | None, given: Saves | None
+) -> Split:
+    """`split_users` of saves that are distinct and in order already (ordering them twice could change the order)."""
     check_fraction(valid_fraction)
     if user_split == "global-time" and cut is None:
-        raise ValueError("global-time needs the cut: time_cut(saves, quantile)")
-    saves, again = in_user_order(saves)
-    counts = {"user_saves_repeated": len(again.owner)}
+        raise ValueError("global-time needs the cut: time_cut(at, quantile)")
+    counts = {}
     part = np.full(len(saves.owner), TRAIN, np.int8)
     if user_split == "global-time":
         part[saves.at > cut] = TEST
     if given is not None:
-        saves, part, seen = _with_given(saves, in_user_order(given)[0])
+        saves, part, seen = _with_given(saves, given)
         counts["test_saves_seen_in_training"] = seen
     _, bounds = saves.by_owner
     sizes = np.diff(bounds)
@@ -150,9 +159,11 @@ def split_users(
     trained = np.bincount(saves.owner[part == TRAIN], minlength=len(saves.ids))
     enough = (sizes if user_split == "leave-last-out" else trained) >= MIN_VALID_USER
     last = bounds[:-1] + trained - 1  # training saves come first in a sequence
+    timeless = user_split == "given" and bool((saves.at == UNKNOWN_TIME).all())
     for user in np.flatnonzero(enough).tolist() if valid_fraction else ():
-        if owner_rng(seed, saves.ids[user]).random() < valid_fraction:
-            part[last[user]] = VALID
+        chance = owner_rng(seed, saves.ids[user])
+        if chance.random() < valid_fraction:
+            part[int(bounds[user] + chance.integers(trained[user])) if timeless else last[user]] = VALID
     return Split(saves, part, counted("users", saves, part) | counts)
 
 

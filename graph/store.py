@@ -15,19 +15,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch_geometric.data import HeteroData
 
 from graph.build import build_hetero
 from graph.policy import FILE as POLICY
 from graph.policy import Purpose, load_policy
 from graph.relation import NODE_TYPES, Edges, EdgeType, Relation
-from graph.signal_table import read_hard_negatives, read_pairs
+from graph.signal_table import read_hard_negatives, read_impressions, read_pairs
 from navigator.contracts import Catalog, Manifest, UserError, read_manifest
 from navigator.contracts.signals import Histories, Task, TasteSequence, read_histories, read_sequences
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 CSR = "csr"
 
@@ -115,7 +118,7 @@ class TasteGraph:
         """The training edges of one type, node numbers."""
         return self.relation(edge_type[1]).edges()
 
-    def hetero(self) -> HeteroData:
+    def hetero(self) -> "HeteroData":
         """The graph with reverse edges, see graph.build.build_hetero."""
         counts = {name: self.n_nodes(name) for name in NODE_TYPES}
         return build_hetero(counts, {edge_type: self.edges(edge_type) for edge_type in self.edge_types})
@@ -149,6 +152,12 @@ class TasteGraph:
         """(n_items, m) int32 item indices, -1 padding; m is the longest list."""
         self.purpose.check_types(["holds", "saved"])
         return read_hard_negatives(self.path, self.catalog.item_ids)
+
+    @cached_property
+    def impressions(self) -> Histories:
+        """What users were shown before anything held out, and never saved (see graph.impressions)."""
+        self.purpose.check_types(["saved"])
+        return read_impressions(self.path, self.catalog.item_ids)
 
     def _titled(self, sequences: list[TasteSequence]) -> list[TasteSequence]:
         return sequences if "titles" in self.purpose.fields else [replace(s, title="") for s in sequences]

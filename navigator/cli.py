@@ -2,7 +2,7 @@
 
 import sys
 
-from graph.commands import build_graph, refine
+from graph.commands import add_edges, build_graph, refine
 from graph.forget import forget
 from graph.stats import stats
 from navigator import catalog_commands, encode_commands, model_commands
@@ -20,7 +20,7 @@ COMMANDS: Tree = {
     "show": catalog_commands.show,
     "embed": encode_commands.embed,
     "cutover": encode_commands.cutover,
-    "graph": {"build": build_graph, "stats": stats, "forget": forget},
+    "graph": {"build": build_graph, "add": add_edges, "stats": stats, "forget": forget},
     "refine": refine,
     "swap": model_commands.swap,
     "index": model_commands.index,
