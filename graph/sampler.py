@@ -1,17 +1,20 @@
-"""A PyG sampler by random walk with restart: each seed with its most visited items and contexts.
+"""PyG samplers over the taste graph: each seed with the nodes its random walks visit most.
 
 PyG's own NeighborLoader needs pyg-lib, which is on no package index. `WalkSampler` is a `BaseSampler` and works in
-`torch_geometric.loader.NodeLoader`; `WalkLoader` is that loader with the visit counts (PinSage's importance) put on the
-batch, for which PyG's sampler contract has no place.
+`torch_geometric.loader.NodeLoader` and `LinkLoader`; `WalkLoader` and `WalkLinkLoader` are those loaders with the visit
+counts (PinSage's importance) put on the batch, for which PyG's sampler contract has no place.
 """
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch_geometric.typing
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.loader import NodeLoader
+from torch_geometric.loader import LinkLoader, NeighborLoader, NodeLoader
 from torch_geometric.sampler import (
     BaseSampler,
     EdgeSamplerInput,
@@ -20,139 +23,195 @@ from torch_geometric.sampler import (
     NodeSamplerInput,
 )
 
-from graph.build import HOLDS, SAVED, EdgeType
-from graph.walk import Bipartite, walk
+from graph.relation import Relation
+from graph.subgraph import Group, Members, edges_within, group_by_slot, relations_of
+from graph.walk import Walkable, walk
 from navigator.contracts import UserError
-
-CONTEXT_EDGES: tuple[EdgeType, ...] = (HOLDS, SAVED)
 
 
 class WalkSampler(BaseSampler):
-    """Samples, for every seed node, its `top_items` and `top_contexts` (boards and users) by visit count.
+    """Samples, for every seed node, its `top` most visited nodes of each type.
 
-    Each seed has its own subgraph: a node that two seeds share appears once for each, and `batch` says whose it is.
-    Edges are all edges of the graph among a seed's sampled nodes; `edge` holds their ids in the graph, so that time
-    and weight follow. Node order: the seeds, then each seed's nodes, most visited first. The same node has the same
-    neighbours in every batch, on every worker.
+    Each seed has its own subgraph: a node that two seeds share appears once for each. Node order: the seeds, then each
+    seed's nodes, most visited first. Edges are all edges of the walked relations among a seed's nodes; `edge` holds
+    their ids in `data`, so that time and weight follow. The same node has the same neighbours in every batch, on every
+    worker. With times, a seed's walks and edges are strictly earlier than its time (see `graph.walk.walk`); without, a
+    walk from a seed link may cross that link.
 
     Args:
-        data: graph with `graph.build` edge types; only training edges are in it.
-        top_items: items kept a seed.
-        top_contexts: boards and users kept a seed, together.
+        data: graph whose edge types the relations name; only their edges are walked.
+        top: nodes kept a seed and type, such as {"item": 20, "board": 10}.
+        relations: of the same graph, so that nothing is copied (`TasteGraph.relation`); by default made of the edges
+            of `data` that hold items (boards' and users' saves).
         walks: see `graph.walk.walk`, as are `length`, `restart`, `seed`.
+
+    Raises:
+        UserError: relations with other edges than `data`, or an unknown node type.
     """
 
     def __init__(
         self,
         data: HeteroData,
-        top_items: int = 20,
-        top_contexts: int = 10,
+        top: dict[str, int],
+        relations: Sequence[Relation] | None = None,
         walks: int = 200,
         length: int = 20,
         restart: float = 0.3,
         seed: int = 0,
     ):
-        self.top = top_items, top_contexts
+        sizes = {name: int(data[name].num_nodes or 0) for name in data.node_types}
+        self.relations, self.edge_ids = relations_of(data, sizes, relations)
+        self.walkable = Walkable.of(self.relations, sizes)
+        self.top = {name: width for name, width in top.items() if self.walkable.size(name) >= 0}
         self.options = {"walks": walks, "length": length, "restart": restart, "seed": seed}
-        n_items, n_boards, n_users = (int(data[name].num_nodes or 0) for name in ("item", "board", "user"))
-        self.first = {"item": 0, "board": n_items, "user": n_items + n_boards}
-        self.size = {"item": n_items, "board": n_boards, "user": n_users}
-        ends = {key: data[key].edge_index.numpy() for key in CONTEXT_EDGES}
-        context = np.concatenate([index[0] + self.first[key[0]] - n_items for key, index in ends.items()])
-        item = np.concatenate([index[1] for index in ends.values()])
-        self.bipartite = Bipartite.from_edges(n_items, n_boards + n_users, context, item)
-        self.by_item = {key: _by_item(index, n_items) for key, index in ends.items()}
 
     def sample_from_nodes(self, index: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
-        """Neighbourhoods of `index.node` (items, boards or users by `index.input_type`).
+        """Neighbourhoods of `index.node`, nodes of type `index.input_type`.
 
-        `metadata` is (input_id, None, importance); importance holds an int64 tensor of visits a node type, 0 at the
-        seeds.
-
-        Raises:
-            UserError: seed times are given; the graph holds only edges before its split and walks ignore time.
+        `metadata` is (input_id, time, extras); extras hold for each node type `importance`, int64 visits (0 at the
+        seeds), and `slot`, the number of the seed, here the same as `batch`.
         """
-        if index.time is not None:
-            raise UserError(
-                "WalkSampler takes no seed times: the taste graph holds training edges only, walks ignore time"
-            )
-        seed_type = index.input_type or "item"
-        seeds = index.node.numpy().astype(np.int64)
-        slot, node, importance, sampled = self._members(seed_type, seeds)
-        row, col, edge = {}, {}, {}
-        for key in CONTEXT_EDGES:
-            context, item, ids = self._edges(key, (slot[key[0]], node[key[0]]), (slot["item"], node["item"]))
-            reverse = ("item", f"rev_{key[1]}", key[0])
-            row[key], col[key], edge[key] = map(torch.from_numpy, (context, item, ids))
-            row[reverse], col[reverse], edge[reverse] = col[key], row[key], edge[key]
-        return HeteroSamplerOutput(
-            node=_tensors(node), row=row, col=col, edge=edge, batch=_tensors(slot), num_sampled_nodes=sampled,
-            num_sampled_edges={key: [len(ids)] for key, ids in edge.items()},
-            metadata=(index.input_id, None, _tensors(importance)),
-        )  # fmt: skip
+        out, extras = self._sample([Group(_name(index.input_type), index.node, index.time)], len(index.node))
+        out.metadata = (index.input_id, index.time, extras)
+        return out
 
     def sample_from_edges(
         self, index: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
     ) -> HeteroSamplerOutput:
-        """Not offered: walks start from nodes. Raises UserError."""
-        raise UserError(
-            "WalkSampler samples around nodes; use NodeLoader or WalkLoader, and take pairs from TasteGraph.pairs"
-        )
+        """Neighbourhoods of both ends of links and of negative ends, as PyG's disjoint link sampling lays them out.
 
-    def _members(self, seed_type: str, seeds: np.ndarray) -> tuple[dict, dict, dict, dict]:
-        """Slots, node indices, visits (each a type's array) and [seeds, sampled] counts."""
-        visits = walk(self.bipartite, seeds + self.first[seed_type], *self.top, **self.options)
-        found = {"item": (visits.items, visits.item_visits)}
-        for name in ("board", "user"):
-            low = self.first[name] - self.size["item"]
-            inside = (visits.contexts >= low) & (visits.contexts < low + self.size[name])
-            found[name] = (np.where(inside, visits.contexts - low, -1), visits.context_visits)
-        slot, node, importance, sampled = {}, {}, {}, {}
-        for name, (nodes, counts) in found.items():
-            own = seeds if name == seed_type else seeds[:0]
-            owner, rank = np.nonzero(nodes >= 0)
-            slot[name] = np.concatenate([np.arange(len(own)), owner])
-            node[name] = np.concatenate([own, nodes[owner, rank]])
-            importance[name] = np.concatenate([np.zeros(len(own), np.int64), counts[owner, rank]])
-            sampled[name] = [len(own), len(owner)]
-        return slot, node, importance, sampled
+        `batch` is the number of the positive link, shared by both ends and their negatives; `slot` in the extras (last
+        in `metadata`) numbers the ends themselves: sources with their negatives, then targets with theirs.
+        """
+        source, target = (_name(index.input_type and index.input_type[end]) for end in (0, -1))
+        n, row, col = len(index.row), index.row, index.col
+        label, row_time, col_time = index.label, index.time, index.time
+        if neg_sampling is not None:
+            extra = math.ceil(n * neg_sampling.amount)
+            col = torch.cat([col, neg_sampling.sample(extra, "dst", self.walkable.size(target))])
+            col_time = _repeat(index.time, n + extra)
+            if neg_sampling.is_binary():
+                row = torch.cat([row, neg_sampling.sample(extra, "src", self.walkable.size(source))])
+                row_time = col_time
+                label = torch.ones(n) if label is None else label
+                label = torch.cat([label, label.new_zeros((extra, *label.shape[1:]))])
+        out, extras = self._sample([Group(source, row, row_time), Group(target, col, col_time)], n)
+        offset = len(row) if source == target else 0  # in a type of its own, the targets are numbered from 0
+        ends = torch.arange(offset, offset + len(col))
+        if neg_sampling is not None and neg_sampling.is_triplet():
+            negative = ends[n:].view(-1, n).t().squeeze(-1)
+            out.metadata = (index.input_id, torch.arange(n), ends[:n], negative, row_time, extras)
+        else:
+            out.metadata = (index.input_id, torch.stack([torch.arange(len(row)), ends]), label, row_time, extras)
+        return out
 
-    def _edges(
-        self, key: EdgeType, contexts: tuple[np.ndarray, np.ndarray], items: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Local context, local item and id of the edges within a slot; nodes are given as (slot, node)."""
-        edge_ids, context_of_edge, indptr = self.by_item[key]
-        degree = indptr[items[1] + 1] - indptr[items[1]]
-        local_item = np.repeat(np.arange(len(items[1])), degree)
-        offset = np.arange(degree.sum()) - np.repeat(np.cumsum(degree) - degree, degree)
-        position = indptr[items[1]][local_item] + offset
-        width = max(self.size[key[0]], 1)
-        wanted = items[0][local_item] * width + context_of_edge[position]
-        present = contexts[0] * width + contexts[1]
-        order = np.argsort(present)
-        place = np.searchsorted(present[order], wanted)
-        hit = place < len(present)
-        hit[hit] = present[order][place[hit]] == wanted[hit]
-        return order[place[hit]], local_item[hit], edge_ids[position[hit]]
+    def _sample(self, groups: list[Group], n: int) -> tuple[HeteroSamplerOutput, dict[str, dict[str, Tensor]]]:
+        """Subgraphs of groups of seeds, numbered through, and their extras; seed i of a group is of batch i mod n."""
+        found, first = [], 0
+        for group in groups:
+            before = None if group.time is None else group.time.numpy()
+            seeds = group.node.numpy().astype(np.int64)
+            found.append(
+                (
+                    first,
+                    group.kind,
+                    seeds,
+                    walk(self.walkable, group.kind, seeds, self.top, before=before, **self.options),
+                )
+            )
+            first += len(seeds)
+        members = {name: Members.of(name, found) for name in self.walkable.names}
+        batch = torch.cat([torch.arange(len(group.node)) % max(n, 1) for group in groups])
+        limit = None
+        if groups[0].time is not None:
+            limit = np.concatenate([group.time.numpy() for group in groups if group.time is not None])
+        by_slot = {name: group_by_slot(part.slot, first) for name, part in members.items()}
+        row, col, edge = {}, {}, {}
+        for relation, ids in zip(self.relations, self.edge_ids, strict=True):
+            source, name, target = relation.edge_type
+            ends = [(members[end].node, *by_slot[end]) for end in (source, target)]
+            rows, cols, places = edges_within(relation, ends[0], ends[1], limit)
+            key, reverse = relation.edge_type, (target, f"rev_{name}", source)
+            row[key] = col[reverse] = torch.from_numpy(rows)
+            col[key] = row[reverse] = torch.from_numpy(cols)
+            edge[key] = edge[reverse] = torch.from_numpy(places if ids is None else ids[places])
+        slot = {name: torch.from_numpy(part.slot) for name, part in members.items()}
+        extras = {
+            "importance": {name: torch.from_numpy(part.visits) for name, part in members.items()},
+            "slot": slot,
+        }
+        out = HeteroSamplerOutput(
+            node={name: torch.from_numpy(part.node) for name, part in members.items()}, row=row, col=col, edge=edge,
+            batch={name: batch[numbers] for name, numbers in slot.items()},
+            num_sampled_nodes={name: [part.seeds, len(part.node) - part.seeds] for name, part in members.items()},
+            num_sampled_edges={key: [len(ids)] for key, ids in edge.items()},
+        )  # fmt: skip
+        return out, extras
 
 
 class WalkLoader(NodeLoader):
-    """NodeLoader over a WalkSampler; each node type of a batch also carries `importance` (visits, 0 at the seeds)."""
+    """NodeLoader over a WalkSampler; each node type of a batch also carries `importance` and `slot`."""
 
-    def filter_fn(self, out: HeteroSamplerOutput) -> HeteroData:
-        importance = out.metadata[2]  # type: ignore[index]
-        data = super().filter_fn(out)
-        assert isinstance(data, HeteroData)
-        data.set_value_dict("importance", importance)
-        return data
+    def filter_fn(self, out: Any) -> HeteroData:
+        return _with_extras(super().filter_fn(out), out)
 
 
-def _by_item(index: np.ndarray, n_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edge ids and their contexts, grouped by item, and (n_items + 1,) bounds of the groups."""
-    order = np.lexsort((index[0], index[1]))
-    degree = np.bincount(index[1], minlength=n_items)
-    return order, index[0][order], np.concatenate([[0], np.cumsum(degree)])
+class WalkLinkLoader(LinkLoader):
+    """LinkLoader over a WalkSampler; each node type of a batch also carries `importance` and `slot`."""
+
+    def filter_fn(self, out: Any) -> HeteroData:
+        return _with_extras(super().filter_fn(out), out)
 
 
-def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def neighbour_loader(
+    data: HeteroData,
+    input_nodes: Any,
+    top: dict[str, int],
+    kind: Literal["walk", "pyg"] = "walk",
+    input_time: Tensor | None = None,
+    sampler: dict[str, Any] | None = None,
+    **loader: Any,
+) -> NodeLoader:
+    """A loader of neighbourhoods: by our walks, or by PyG's own NeighborLoader where pyg-lib is installed.
+
+    Args:
+        top: nodes a seed and type; NeighborLoader takes them as the fan-out of every edge type, by its far end, twice.
+        input_time: seconds since 1970 of each seed; only earlier edges are used.
+        sampler: further options of WalkSampler.
+        loader: options of torch's DataLoader, such as batch_size.
+
+    Raises:
+        UserError: kind "pyg" without pyg-lib and torch-sparse, or an unknown kind.
+    """
+    if kind == "walk":
+        walks = WalkSampler(data, top, **(sampler or {}))
+        return WalkLoader(data, walks, input_nodes=input_nodes, input_time=input_time, **loader)
+    if kind != "pyg" or sampler:
+        raise UserError(
+            f"loader kind {kind!r} with sampler options {sampler}: allowed are 'walk', and 'pyg' without them"
+        )
+    if not (torch_geometric.typing.WITH_PYG_LIB or torch_geometric.typing.WITH_TORCH_SPARSE):
+        raise UserError(
+            "loader kind 'pyg' needs pyg-lib, which is not installed and on no package index; install the wheel that "
+            "PyG's installation page lists for this torch version, or use kind 'walk'"
+        )
+    fan_out = {key: [top.get(key[0], 0)] * 2 for key in data.edge_types}
+    strict = None if input_time is None else input_time - 1  # NeighborLoader allows edges of the seed's own time
+    time_attr = None if input_time is None else "time"
+    return NeighborLoader(data, fan_out, input_nodes, input_time=strict, time_attr=time_attr, **loader)
+
+
+def _with_extras(data: Any, out: HeteroSamplerOutput) -> HeteroData:
+    for key, values in out.metadata[-1].items():  # type: ignore[index]
+        data.set_value_dict(key, values)
+    return data
+
+
+def _name(kind: str | None) -> str:
+    if kind is None:
+        raise UserError("WalkSampler needs the node type of its seeds; give input_nodes=('item', indices)")
+    return kind
+
+
+def _repeat(time: Tensor | None, n: int) -> Tensor | None:
+    return None if time is None else time.repeat(-(-n // max(len(time), 1)))[:n]
