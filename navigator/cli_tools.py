@@ -1,7 +1,8 @@
 """From typed functions to a command line: help from docstrings, answers on stdout, everything else on stderr.
 
 A command is a plain function that returns a JSON-able dict. ``--json`` prints that dict as one JSON document; otherwise its
-"text" entry is printed if it has one, else its entries as lines. Bad input (UserError, a wrong option, an unknown config
+"text" entry is printed if it has one, else its entries as lines; an "exit_code" entry (a check that failed, work that is
+left) becomes the exit code. Bad input (UserError, a wrong option, an unknown config
 key) is one line ``error: ...`` on stderr and exit code 2.
 """
 
@@ -99,7 +100,7 @@ def run_function(prog: str, function: Callable[..., dict[str, Any]], argv: list[
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     print(json.dumps(answer, default=str) if parsed.json else _as_text(answer))
-    return 0
+    return int(answer.get("exit_code", 0))
 
 
 def run_commands(prog: str, commands: Tree, argv: list[str] | None = None) -> int:

@@ -30,7 +30,9 @@ def test_a_sheet_that_would_be_a_folder(project, tmp_path, capsys):
 def test_half_written_catalogue_is_not_read(project, tmp_path, capsys):
     shutil.copytree(project / "catalog", tmp_path / "half")
     (tmp_path / "half" / "manifest.json").unlink()
-    assert "not complete" in refused(capsys, main(["graph", str(tmp_path / "half"), "--out", str(tmp_path / "g")]))
+    assert "not complete" in refused(
+        capsys, main(["graph", "build", str(tmp_path / "half"), "--out", str(tmp_path / "g")])
+    )
 
 
 def test_vectors_of_another_encoder(project, tmp_path, capsys):
@@ -85,7 +87,7 @@ def test_corrupt_index(project, tmp_path, capsys):
 
 
 def test_empty_split(project, tmp_path, capsys):
-    assert main(["graph", str(project / "catalog"), "--out", str(tmp_path / "g"), "--min_board", "50"]) == 0
+    assert main(["graph", "build", str(project / "catalog"), "--out", str(tmp_path / "g"), "--min_board", "50"]) == 0
     capsys.readouterr()
     argv = [
         "run",

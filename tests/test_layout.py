@@ -35,9 +35,11 @@ def test_every_shipped_preset_is_accepted_by_its_command(preset):
     from bench.run import run
     from train.align import align
     from train.clip.__main__ import clip
+    from train.gnn.__main__ import gnn
     from train.posttrain import posttrain
 
-    function = {"align": align, "bench": run, "clip": clip}.get(preset.stem.split("-")[0], posttrain)
+    commands = {"align": align, "bench": run, "clip": clip, "lightgcn": gnn, "omnisage": gnn}
+    function = commands.get(preset.stem.split("-")[0], posttrain)
     given = ["--config", str(preset)]
     for name in ("model", "vectors", "catalog", "graph", "out"):
         if name in function.__annotations__:
