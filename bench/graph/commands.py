@@ -21,6 +21,7 @@ def rank(
     systems: list[str] | None = None,
     ease_lambda: float = 500.0,
     seed: int = 0,
+    max_history: int = 0,
 ) -> dict[str, Any]:
     """Rank the whole catalogue for every owner with held-out saves: baselines and vector stores side by side, paired.
 
@@ -38,6 +39,7 @@ def rank(
             is what the others are paired with.
         ease_lambda: regularisation of EASE.
         seed: of resampling.
+        max_history: latest items of the history that a store without owner vectors asks with; 0 is all.
 
     Returns:
         Where the report is, means per system, and the comparison as text.
@@ -58,15 +60,15 @@ def rank(
         raise UserError(
             f"vectors name {odd!r}: allowed are letters, digits, dot, dash, underscore, one @ and no system's name"
         )
-    if not (chosen or stores) or k < 1 or ease_lambda <= 0:
+    if not (chosen or stores) or k < 1 or ease_lambda <= 0 or max_history < 0:
         raise UserError(
-            f"systems {chosen}, vectors {list(stores)}, k {k}, ease_lambda {ease_lambda:g}: allowed are at least one system "
-            "or store, k >= 1 and ease_lambda > 0"
+            f"systems {chosen}, vectors {list(stores)}, k {k}, ease_lambda {ease_lambda:g}, max_history {max_history}: "
+            "allowed are at least one system or store, k >= 1, ease_lambda > 0 and max_history >= 0"
         )
     from bench.graph.rank import Options, rank_systems
 
     return rank_systems(
-        Options(catalog, graph, out, stores, task, part, k, list(dict.fromkeys(chosen)), ease_lambda, seed)
+        Options(catalog, graph, out, stores, task, part, k, list(dict.fromkeys(chosen)), ease_lambda, seed, max_history)
     )
 
 

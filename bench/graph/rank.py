@@ -41,6 +41,7 @@ class Options:
     systems: list[str]
     ease_lambda: float
     seed: int
+    max_history: int = 0
 
     def config(self) -> dict[str, Any]:
         """What decides the figures beside the inputs."""
@@ -97,7 +98,7 @@ def rank_systems(options: Options) -> dict[str, Any]:
     """
     world = _open_world(options)
     stores = {
-        name: open_store(name, Path(folder), world.catalog, world.graph, options.task)
+        name: open_store(name, Path(folder), world.catalog, world.graph, options.task, options.max_history)
         for name, folder in options.vectors.items()
     }
     inputs = {"catalog": world.catalog.fingerprint, "graph": world.graph}

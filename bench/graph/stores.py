@@ -23,6 +23,7 @@ class VectorRanker:
         items: (n_items, D) float32 in catalogue order; `known`: (n_items,) bool, those that have a vector.
         owners: (n_owners, D) float32 and `owner_row`: owner id -> row; None asks with the unit mean of the history.
         fingerprint: of the stores.
+        max_history: latest items that a mean of the history reads; 0 is all.
     """
 
     name: str
@@ -31,6 +32,7 @@ class VectorRanker:
     owners: np.ndarray | None
     owner_row: dict[str, int]
     fingerprint: str
+    max_history: int = 0
 
     @property
     def asks_by(self) -> str:
@@ -55,7 +57,7 @@ class VectorRanker:
         """Unit means of the history items that have a vector, (b, D), and which requests have any, (b,)."""
         from navigator.recommend import history_means
 
-        histories = [[i for i in q.history if self.known[i]] for q in batch]
+        histories = [[i for i in q.history[-self.max_history :] if self.known[i]] for q in batch]
         answered = np.array([bool(own) for own in histories])
         asked = np.zeros((len(batch), self.items.shape[1]), np.float32)
         if answered.any():
@@ -64,7 +66,7 @@ class VectorRanker:
         return asked, answered
 
 
-def open_store(name: str, folder: Path, catalog: Catalog, graph: str, task: str) -> VectorRanker:
+def open_store(name: str, folder: Path, catalog: Catalog, graph: str, task: str, max_history: int = 0) -> VectorRanker:
     """A folder that is an ItemVectors store, or holds items/ and perhaps users/ or boards/.
 
     Raises:
@@ -94,7 +96,9 @@ def open_store(name: str, folder: Path, catalog: Catalog, graph: str, task: str)
         matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
     fingerprint = digest([s.manifest.fingerprint for s in (items, owners) if s is not None and s.manifest is not None])
     queries = None if owners is None else owners.float32()
-    return VectorRanker(name, matrix, rows >= 0, queries, {} if owners is None else owners.index, fingerprint)
+    return VectorRanker(
+        name, matrix, rows >= 0, queries, {} if owners is None else owners.index, fingerprint, max_history
+    )
 
 
 def _open(name: str, folder: Path, graph: str) -> ItemVectors:

@@ -16,7 +16,8 @@ class GnnConfig:
     dim: width of lightgcn's vectors; omnisage's graph part is as wide as the content.
     start: lightgcn's vectors begin as the graph's leading eigenvectors, or at random.
     hide: share of an owner's saves that is asked for from the others.
-    window: latest consecutive saves of an owner that one example is drawn from; 0 is all of them.
+    window: consecutive saves of an owner that one example is drawn from, and latest ones that its vector is made of; 0
+        is all of them.
     max_shown: saves shown at most, 0 is no limit.
     max_targets: saves asked for at most, 0 is no limit.
     temperature: logits are cosine / temperature.

@@ -43,7 +43,7 @@ def export(
     store("items", item_ids, gallery.float().cpu().numpy(), world.content if beside else None)
     for task in TASKS:
         chosen = [s for s in sequences if s.task == task and s.items + s.valid]
-        histories = [np.array(s.items + s.valid) for s in chosen]
+        histories = [np.array((s.items + s.valid)[-config["objective"]["window"] :]) for s in chosen]
         if not histories:
             continue
         content = _means(world.content, histories) if beside and world.content is not None else None

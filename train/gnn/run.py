@@ -30,6 +30,7 @@ class Training:
     ):  # fmt: skip
         self.accelerator, self.taste_graph, self.loop, self.work = accelerator, taste_graph, loop, work
         self.content_encoder = content.encoder if content else None
+        self.window = objective.window
         self.world = open_world(taste_graph, content, objective.hard_negatives > 0, valid_queries)
         self.drawer = Drawer(self.world, objective, loop.batch_size, loop.steps, loop.seed)
         if objective.encoder == "lightgcn":
@@ -47,7 +48,7 @@ class Training:
     def train(self) -> dict[str, Any]:
         """Train; the best validated weights stay in the model."""
         world = self.world
-        validation = Validation(self.model, world.queries) if world.queries else None
+        validation = Validation(self.model, world.queries, self.window) if world.queries else None
         figures = training_loop(
             self.accelerator, self.objective, self.model.parts(), self.drawer, self.loop, self.work, validation
         )

@@ -14,13 +14,13 @@ K = 20
 class Validation:
     """Called by the training loop; recall@20 chooses the best step."""
 
-    def __init__(self, model: Any, queries: list[Query]):
-        self.model, self.queries = model, queries
+    def __init__(self, model: Any, queries: list[Query], window: int = 0):
+        self.model, self.queries, self.window = model, queries, window
 
     def __call__(self) -> dict[str, float]:
         self.model.eval()
         gallery = self.model.everything(-1)
-        histories = [np.array(q.history) for q in self.queries]
+        histories = [np.array(q.history[-self.window :]) for q in self.queries]
         asked = owner_vectors(self.model, gallery, histories)
         self.model.train()
         ranked = nearest(
