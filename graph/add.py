@@ -1,4 +1,4 @@
-"""A day's edges added to a taste graph: what is there is copied, merged and grown, never sorted or split again.
+"""Command `navigator graph add`: a day's edges added; what is there is copied, merged and grown, not sorted or split again.
 
 What was held out stays held out, and nothing new is: added edges are training edges (of a graph cut at a moment in time,
 edges after it are refused). A relation's edges equal those of a build from all edges at once with the same hold-out, as
@@ -12,24 +12,68 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
+from graph.added import check_addition, read_edges
 from graph.assemble import SCRATCH
-from graph.divide import Boards
-from graph.forgotten import Forgotten
-from graph.grown import Addition, write_relations
-from graph.grown_sequences import sequence_blocks, write_sequences
-from graph.ingest import AFTER_CUT, DUPLICATE, HELD_OUT, Ingest, Rejected, Table
-from graph.relation import FOLLOWS, HOLDS, SAVED, EdgeType
-from graph.saves import Saves, in_user_order
-from graph.split import TEST, TRAIN, VALID
+from graph.audit import audited
+from graph.forgotten import Forgotten, forgotten_path, read_forgotten
+from graph.grown import write_relations
+from graph.grown_sequences import write_sequences
+from graph.ingest import Ingest, Rejected
+from graph.make_signals import write_signals
+from graph.policy import load_policy
 from graph.store import TasteGraph
-from navigator.contracts import UserError
+from navigator.contracts import Catalog, UserError, is_current, publish, read_manifest
+from navigator.contracts.manifest import file_digest
 
-RELATIONS = {"holds": HOLDS, "saved": SAVED, "follows": FOLLOWS}
+
+def add_edges(graph: Path, edges: Path, catalog: Path, out: Path, relation: str = "saved") -> dict[str, Any]:
+    """Add edges to a taste graph without building it again; signals are made anew with the graph's own options.
+
+    Args:
+        graph: taste graph folder; it stays as it is.
+        edges: Parquet file with the columns source, target (external ids) and, if known, at (seconds since 1970) and
+            weight. Keep it where it is: `navigator graph forget` adds it again, without the user's rows.
+        catalog: catalogue folder the graph was built from; it has all items.
+        out: folder of the larger graph.
+        relation: holds (board to item), saved (user to item) or follows (user to board).
+
+    Returns:
+        Counts of the larger graph; "added" says what was read, kept and refused.
+
+    Raises:
+        UserError: all edges refused, a time the graph cannot say, a graph with co-saves, a purpose that may not.
+    """
+    opened = Catalog.open(catalog)
+    with audited(out, "graph add", "build", {"relation": relation}, also=graph) as entry:
+        old = TasteGraph.open(graph, opened, "build")
+        policy, left_out = load_policy(graph), read_forgotten(forgotten_path(graph))
+        entry.policy = policy.fingerprint
+        old.purpose.check_types([relation])
+        if not edges.is_file():
+            raise UserError(f"edges {edges} does not exist; give a Parquet file with source, target, at?, weight?")
+        addition = {"relation": relation, "edges": str(edges.absolute()), "digest": file_digest(edges)}
+        config = old.manifest.config | {"added": [*old.manifest.config.get("added", []), addition]}
+        inputs = old.manifest.inputs | {"graph": old.fingerprint, "edges": addition["digest"][:16]}
+        inputs |= {"forgotten": left_out.fingerprint} if left_out.hashes else {}
+        entry.artefacts = dict(inputs)
+        if is_current(out, "graph", config, inputs):
+            return {"out": str(out), "unchanged": True, **read_manifest(out, "graph", "").metrics}
+        seed = old.manifest.seed
+        with publish(out, "graph", config, inputs, seed) as work, tqdm(total=2, desc="add edges", unit="step") as bar:
+            work.metrics = add_to(work.path, old, edges, relation, left_out)
+            bar.update()
+            if config["signals"]:
+                work.metrics |= write_signals(work.path, opened, config, work.metrics, bar)
+            policy.write(work.path)
+            bar.update()
+        if left_out != read_forgotten(forgotten_path(out)):
+            shutil.copyfile(forgotten_path(graph), forgotten_path(out))
+        entry.artefacts["result"] = read_manifest(out, "graph", "").fingerprint
+    return {"out": str(out), "unchanged": False, **work.metrics}
 
 
 def add_to(folder: Path, old: TasteGraph, edges: Path, relation: str, forgotten: Forgotten) -> dict[str, Any]:
@@ -39,13 +83,13 @@ def add_to(folder: Path, old: TasteGraph, edges: Path, relation: str, forgotten:
         UserError: edges without the columns source and target, all refused, a time the graph cannot say, or a graph
             with co-saves, which have to be counted again.
     """
-    edge_type = _check(old, edges, relation)
+    edge_type = check_addition(old, edges, relation)
     for leftover in folder.iterdir():
         if leftover.is_dir():
             shutil.rmtree(leftover)
     ingest = Ingest(folder / SCRATCH)
     try:
-        added, rejected = _read(folder, ingest, old, edge_type, edges, forgotten)
+        added, rejected = read_edges(folder, ingest, old, edge_type, edges, forgotten)
         write_relations(added)
         write_sequences(added)
         _write_rejects(folder, ingest, old, rejected)
@@ -57,96 +101,6 @@ def add_to(folder: Path, old: TasteGraph, edges: Path, relation: str, forgotten:
     return added.counts
 
 
-def _check(old: TasteGraph, edges: Path, relation: str) -> EdgeType:
-    if relation not in RELATIONS:
-        raise UserError(f"relation {relation!r} cannot be added to; allowed are {', '.join(RELATIONS)}")
-    names = [name for _, name, _ in old.edge_types]
-    if relation not in names:
-        raise UserError(f"taste graph {old.path} has no relation {relation!r}; it has {', '.join(names)}")
-    if "co_saved" in names:
-        raise UserError(
-            f"taste graph {old.path} has co-saves, which added edges would change; build it again from a catalogue with "
-            "these edges, or without --co_saves"
-        )
-    if not edges.is_file():
-        raise UserError(
-            f"edges {edges} does not exist; give a Parquet file with source, target and, if known, at, weight"
-        )
-    have = pq.read_schema(edges).names
-    missing = [name for name in ("source", "target") if name not in have]
-    if missing:
-        raise UserError(f"edges {edges} lack the column {missing[0]}; they have {', '.join(have)}")
-    return RELATIONS[relation]
-
-
-def _read(
-    folder: Path, ingest: Ingest, old: TasteGraph, edge_type: EdgeType, edges: Path, forgotten: Forgotten
-) -> tuple[Addition, Rejected]:
-    """Accepted edges and new nodes; everything else is rejected with a reason."""
-    ids = {name: pa.array(old.node_ids(name), pa.string()) for name in ("item", "board", "user", "interest")}
-    boards = Boards.of(old.catalog.table("boards", ["board_id", "title", "owner_id"]))
-    table = Table(edge_type, edges, "source", "target", "at")
-    total = pq.read_metadata(edges).num_rows
-    if edge_type[0] == "user" and forgotten.hashes:
-        hashes = ", ".join(f"'{h}'" for h in sorted(forgotten.hashes))
-        table = table.narrowed(f"source IS NULL OR sha256('{forgotten.salt}|' || source) NOT IN ({hashes})")
-    present = ingest.sources([table])
-    new = present.filter(pc.call_function("invert", [_among(present, ids[edge_type[0]])]))
-    hidden = np.zeros(0, np.int64)
-    ids[edge_type[0]] = pa.concat_arrays([ids[edge_type[0]], new])
-    if edge_type[0] == "board":  # a board of the catalogue that training may not see
-        hidden = np.flatnonzero(_among(ids["board"], boards.ids).to_numpy(zero_copy_only=False))
-        hidden = hidden[hidden >= old.n_nodes("board")]
-    for name in {edge_type[0], edge_type[2]}:
-        ingest.nodes(name, ids[name])
-    grouped, rejected = ingest.edges(table, len(ids[edge_type[0]]))
-    saves = grouped.saves(0, grouped.n_sources)
-    saves, again = in_user_order(saves)
-    rejected.add(again.order_key, DUPLICATE)
-    saves = _new_pairs(old, edge_type, ids, saves, rejected)
-    cut = old.manifest.metrics.get("time_cut")
-    for wrong, reason in (
-        (np.isin(saves.owner, hidden), HELD_OUT),
-        (saves.at > cut if cut is not None else np.zeros(len(saves.at), bool), AFTER_CUT),
-    ):
-        rejected.add(saves.order_key[wrong & ~_told(saves, rejected)], reason)
-    saves = saves.rows(~_told(saves, rejected))
-    if not len(saves.owner):
-        said = ", ".join(f"{n:,} {reason}" for reason, n in rejected.counts().items())
-        raise UserError(f"none of the {total:,} edges of {edges} can be added ({said or 'there is none'})")
-    ids[edge_type[0]] = _only_used(ids[edge_type[0]], old.n_nodes(edge_type[0]), saves)
-    saves = _renumbered(saves, old.n_nodes(edge_type[0]))
-    counts = dict(old.manifest.metrics)
-    counts["added"] = {
-        "relation": edge_type[1], "read": rejected.read, "kept": len(saves.owner), "rejected": rejected.counts(),
-        "forgotten": total - rejected.read, "new_sources": len(ids[edge_type[0]]) - old.n_nodes(edge_type[0]),
-    }  # fmt: skip
-    return Addition(folder, old, edge_type, ids, saves, boards, counts), rejected
-
-
-def _new_pairs(
-    old: TasteGraph, edge_type: EdgeType, ids: dict[str, pa.Array], saves: Saves, rejected: Rejected
-) -> Saves:
-    """Refuse pairs that the graph knows: training saves are duplicates, held-out ones are held out."""
-    width = len(ids[edge_type[2]])
-    keys = saves.owner.astype(np.int64) * width + saves.item
-    touched = np.zeros(len(ids[edge_type[0]]), bool)
-    touched[saves.owner] = True
-    code = np.zeros(len(keys), np.int64)
-    if edge_type == FOLLOWS:
-        known = old.relation("follows").edges()
-        code[np.isin(keys, known.src.astype(np.int64) * width + known.dst)] = DUPLICATE
-    else:
-        for owner, items, part, _ in sequence_blocks(old, edge_type, ids[edge_type[0]]):
-            own = touched[owner]
-            found = owner[own] * width + items[own]
-            for reason, parts in ((DUPLICATE, (TRAIN,)), (HELD_OUT, (VALID, TEST))):
-                code[np.isin(keys, found[np.isin(part[own], parts)])] = reason
-    for reason in (DUPLICATE, HELD_OUT):
-        rejected.add(saves.order_key[code == reason], reason)
-    return saves.rows(code == 0)
-
-
 def _write_rejects(folder: Path, ingest: Ingest, old: TasteGraph, rejected: Rejected) -> None:
     """What was refused before, then what is refused now (rows of the added file)."""
     ingest.write_rejects(folder / "rejects.parquet", [rejected])
@@ -154,26 +108,3 @@ def _write_rejects(folder: Path, ingest: Ingest, old: TasteGraph, rejected: Reje
     if before.is_file():
         joined = pa.concat_tables([pq.read_table(before), pq.read_table(folder / "rejects.parquet")])
         pq.write_table(joined, folder / "rejects.parquet")
-
-
-def _told(saves: Saves, rejected: Rejected) -> np.ndarray:
-    """(n,) bool: rows that are refused already."""
-    refused = np.concatenate(rejected.rows) if rejected.rows else np.zeros(0, np.int64)
-    return np.isin(saves.order_key, refused)
-
-
-def _only_used(ids: pa.Array, n_old: int, saves: Saves) -> pa.Array:
-    """Without new nodes that none of the accepted edges names."""
-    used = np.unique(saves.owner[saves.owner >= n_old])
-    return pa.concat_arrays([ids.slice(0, n_old), ids.take(pa.array(used))])
-
-
-def _renumbered(saves: Saves, n_old: int) -> Saves:
-    owner = saves.owner.copy()
-    new = owner >= n_old
-    owner[new] = n_old + np.unique(owner[new], return_inverse=True)[1]
-    return Saves([], owner, saves.item, saves.at, None, saves.weight)
-
-
-def _among(values: pa.Array, ids: pa.Array) -> pa.Array:
-    return pc.call_function("is_in", [values], pc.SetLookupOptions(ids))

@@ -2,8 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,11 @@ class Limits:
 
 @dataclass
 class Assembly:
-    """What a build has at hand while it writes: the session, the options, and what it has counted."""
+    """What a build has at hand while it writes: the session, the options, and what it has counted.
+
+    Attributes:
+        people: whose each board and each user is, as numbers by node.
+    """
 
     folder: Path
     catalog: Catalog
@@ -56,6 +59,7 @@ class Assembly:
     limits: Limits
     counts: dict[str, Any]
     rejected: list[Rejected]
+    people: list[np.ndarray] = field(default_factory=list)
 
     @property
     def scratch(self) -> Path:
@@ -102,7 +106,8 @@ def _write(work: Assembly) -> None:
     if follows is not None:
         relations.append(_blocks_relation(work, FOLLOWS, sizes, lambda: blocks_of(follows)))
     if work.config["co_saves"]:
-        blocks = chain(boards.train(), users.train())
+        blocks = ((block, people) for divided, people in zip((boards, users), work.people, strict=True)
+                  for block in divided.train())  # fmt: skip
         pairs = co_saved(work.ingest, blocks, sizes["item"], work.config["co_saves"], work.scratch)
         relations.append(_blocks_relation(work, CO_SAVED, sizes, lambda: blocks_of(pairs)))
     with_sequences = SequenceFile(work.folder / "sequences.parquet", item_ids)
@@ -163,6 +168,7 @@ def _divide(work: Assembly) -> tuple[Divided, Divided, Grouped | None]:
             f"the saves of catalog {folder} are all of unseen owners ({work.counts['unseen_owners']}); "
             "give smaller unseen_owners and unseen_valid"
         )
+    work.people = _people(boards.owners.filter(pa.array(of_boards.node >= 0)), of_users.node_ids)
     follows = None if follows_table is None else _follows(work, follows_table, len(user_ids), of_boards.node, cut)
     names = ("holds", "saved", "saved_test")[: len(tables)] + (("follows",) if follows is not None else ())
     work.counts["rows"] = {
@@ -170,6 +176,12 @@ def _divide(work: Assembly) -> tuple[Divided, Divided, Grouped | None]:
         for name, r in zip(names, work.rejected, strict=True)
     }
     return of_boards, of_users, follows
+
+
+def _people(board_owners: pa.Array, users: pa.Array) -> list[np.ndarray]:
+    """Boards and users to people: a board's owner and the user of that name are one."""
+    numbers = pa.concat_arrays([board_owners, users.cast(pa.string())]).dictionary_encode().indices.to_numpy()
+    return np.split(numbers, [len(board_owners)])
 
 
 def _follows(work: Assembly, table: Table, n_users: int, node: np.ndarray, cut: int | None) -> Grouped:

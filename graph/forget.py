@@ -2,9 +2,10 @@
 
 Saves are entangled: they decide how others' edges are pruned, where the time cut falls, which interests exist, what the
 walks visit. So nothing is edited in place. The user goes on the graph's list of forgotten people (graph.forgotten), the
-graph is built again from its catalogue with its own options without whoever is on the list, and takes the old one's
-place at once. Vectors follow: rows of the user and of their boards are taken out, refined vectors are computed again,
-and vectors that were trained on the old graph are named, because only training again makes them forget.
+graph is built again from its catalogue with its own options without whoever is on the list, files of edges that were
+added to it are added again without their rows, and the result takes the old one's place at once. Vectors follow: rows of
+the user and of their boards are taken out, refined vectors are computed again, and vectors that were trained on the old
+graph are named, because only training again makes them forget.
 """
 
 import inspect
@@ -16,8 +17,9 @@ import numpy as np
 from graph.audit import Entry, audit_path, audited
 from graph.commands import build_graph
 from graph.forget_vectors import clean, content_of, graph_of, left
-from graph.forgotten import Theirs, add_forgotten, forgotten_path, rows_of_user
+from graph.forgotten import Theirs, add_forgotten, forgotten_path
 from graph.policy import FILE, load_policy
+from graph.replay import additions_of, build_again, rows_of
 from graph.store import TasteGraph
 from graph.traces import check_searchable, occurrences, traces
 from navigator.contracts import Catalog, Manifest, UserError
@@ -31,8 +33,8 @@ def forget(user: str, graph: Path, catalog: Path, vectors: list[Path] | None = N
     Args:
         user: the user's id as the catalogue has it: who saved and followed, and whose boards go too.
         graph: taste graph folder; built again without them, in place.
-        catalog: the catalogue that the graph was built from. It is not changed; its rows of the user are left out of
-            this build and of all later ones with this --out.
+        catalog: the catalogue that the graph was built from. It is not changed, nor are files of edges that were added;
+            its rows of the user are left out of this build and of all later ones with this --out.
         vectors: vector folders to clean: of users, boards or items. With vectors refined by this graph also the content
             vectors that they were made from.
 
@@ -58,9 +60,10 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
     entry.policy = policy.fingerprint
     policy.purpose(PURPOSE).check_types(["holds", "saved", "follows", "about"])
     before = TasteGraph.open(graph, catalog, purpose=PURPOSE)
-    theirs = rows_of_user(catalog.path, user)
+    added = additions_of(before.manifest, graph)
+    theirs = rows_of(catalog.path, user, added)
     entry.secret |= dict.fromkeys(theirs.boards, "(a board of the user)")
-    options = _options(before.manifest, graph)
+    options = _options(before.manifest)
     content = content_of(stores)
     for path in (graph, *stores):
         check_searchable(path)
@@ -69,7 +72,7 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
     listed = add_forgotten(forgotten_path(graph), user)
     hidden = listed.hash_of(user)
     try:
-        built = build_graph(catalog.path, graph, **options, policy=graph / FILE, forgotten=forgotten_path(graph))
+        built = build_again(graph, catalog.path, options, added)
     except UserError as error:
         raise UserError(
             f"{error}; the user is on {forgotten_path(graph)}, but {graph} could not be built without them and still "
@@ -100,14 +103,8 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
     return report
 
 
-def _options(manifest: Manifest, graph: Path) -> dict[str, Any]:
+def _options(manifest: Manifest) -> dict[str, Any]:
     """The options the graph was built with, as `build_graph` takes them."""
-    more = sorted(set(manifest.inputs) - {"catalog", "policy", "forgotten"})
-    if more:
-        raise UserError(
-            f"taste graph {graph} holds more than its catalogue ({', '.join(more)}); put those edges into the catalogue, "
-            "build the graph of it with the same --out, then forget"
-        )
     taken = set(inspect.signature(build_graph).parameters) - {"catalog", "out", "policy", "forgotten"}
     return {name: value for name, value in manifest.config.items() if name in taken}
 

@@ -132,7 +132,7 @@ def _theirs(catalog: Path, who: str) -> Theirs:
     """Of the users that the SQL query `who` gives."""
     with duckdb.connect() as db:
         users = sorted(row[0] for row in db.execute(who).fetchall())
-        query = f"SELECT board_id FROM {_file(catalog, 'boards')} WHERE NOT {_is_not('owner_id', users)} ORDER BY 1"
+        query = f"SELECT board_id FROM {_file(catalog, 'boards')} WHERE NOT {is_not('owner_id', users)} ORDER BY 1"
         boards = [row[0] for row in db.execute(query).fetchall()]
         rows = {}
         for table in _present(catalog):
@@ -155,10 +155,11 @@ def _people(catalog: Path) -> str:
 
 
 def _stay(table: str, ids: dict[str, list[str]]) -> str:
-    return " AND ".join(_is_not(column, ids[whose]) for column, whose in _COLUMNS[table].items())
+    return " AND ".join(is_not(column, ids[whose]) for column, whose in _COLUMNS[table].items())
 
 
-def _is_not(column: str, ids: list[str]) -> str:
+def is_not(column: str, ids: list[str]) -> str:
+    """SQL condition: true for rows whose column is none of the ids."""
     return f"({column} IS NULL OR {column} NOT IN ({_literals(ids)}))" if ids else "true"
 
 

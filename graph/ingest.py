@@ -109,7 +109,7 @@ class Ingest:
         self.now, self.oldest = int(time.time()), oldest
         self.db = duckdb.connect(str(scratch / "ingest.duckdb"))
         self.db.execute(f"SET memory_limit = '{MEMORY}'")
-        self.db.execute(f"SET temp_directory = '{_quoted(scratch / 'spill')}'")
+        self.db.execute(f"SET temp_directory = {quoted(scratch / 'spill')}")
         self.db.execute(f"SET threads = {os.cpu_count() or 1}")
         self.db.execute("SET preserve_insertion_order = false")
         self.db.execute("SET enable_progress_bar = false")
@@ -126,12 +126,12 @@ class Ingest:
 
     def sources(self, tables: list[Table]) -> pa.Array:
         """The distinct source ids of several tables, sorted by code point."""
-        parts = [f"SELECT {_name(t.source)} AS id FROM '{_quoted(t.path)}' WHERE {t.where}" for t in tables]
+        parts = [f"SELECT {_name(t.source)} AS id FROM {quoted(t.path)} WHERE {t.where}" for t in tables]
         query = f"SELECT DISTINCT id FROM ({' UNION ALL '.join(parts)}) WHERE id IS NOT NULL ORDER BY id"
         return self.db.sql(query).to_arrow_table()["id"].combine_chunks().cast(pa.string())
 
     def actions(self, path: Path) -> list[str]:
-        rows = self.db.execute(f"SELECT DISTINCT action FROM '{_quoted(path)}' ORDER BY 1").fetchall()
+        rows = self.db.execute(f"SELECT DISTINCT action FROM {quoted(path)} ORDER BY 1").fetchall()
         return [str(row[0]) for row in rows]
 
     def edges(self, table: Table, n_sources: int) -> tuple[Grouped, Rejected]:
@@ -168,7 +168,7 @@ class Ingest:
         found = self.db.sql(
             f"SELECT '{table.edge_type[1]}' AS relation, f.file_row_number AS row, f.{_name(table.source)} AS source, "
             f"f.{_name(table.target)} AS target, refused.reason FROM "
-            f"read_parquet('{_quoted(table.path)}', file_row_number = true) f "
+            f"read_parquet({quoted(table.path)}, file_row_number = true) f "
             "JOIN refused ON refused.row = f.file_row_number ORDER BY row"
         ).to_arrow_table()
         self.db.unregister("refused")
@@ -186,7 +186,7 @@ class Ingest:
             f"WHEN {at} > {self.now} THEN {FUTURE} WHEN {at} < -1 THEN {TOO_EARLY} WHEN {loop} THEN {LOOP} "
             f"WHEN {old} THEN {EXPIRED} "
             f"ELSE 0 END AS UTINYINT) AS reason "
-            f"FROM read_parquet('{_quoted(table.path)}', file_row_number = true) f "
+            f"FROM read_parquet({quoted(table.path)}, file_row_number = true) f "
             f"LEFT JOIN nodes_{table.edge_type[0]} s ON f.{_name(table.source)} = s.id "
             f"LEFT JOIN nodes_{table.edge_type[2]} t ON f.{_name(table.target)} = t.id WHERE {table.where}"
         )
@@ -204,8 +204,9 @@ def _has(table: Table, column: str) -> bool:
     return column in pq.read_schema(table.path).names
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def quoted(path: Path) -> str:
+    """A path as an SQL literal."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _literals(values: list[str]) -> str:

@@ -95,6 +95,7 @@ def edge_figures(files: Any, name: str, least: int) -> dict[str, Any]:
     figures = {
         "edges": relation.n_edges, "without_time": int((~known).sum()), "first": day(first),
         "last": day(None if last is None else -last),
+        "suppressed": files.taste_graph.manifest.metrics["relations"][name]["edges"] - relation.n_edges,
     }  # fmt: skip
     if owner is not None and 0 < len(np.unique(behind)) < least:
         figures = dict.fromkeys(figures)

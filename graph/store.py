@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from graph.build import build_hetero
 from graph.policy import FILE as POLICY
 from graph.policy import Purpose, load_policy
-from graph.relation import NODE_TYPES, Edges, EdgeType, Relation
+from graph.relation import CO_SAVED, NODE_TYPES, Edges, EdgeType, Relation
 from graph.signal_table import read_hard_negatives, read_impressions, read_pairs
 from navigator.contracts import Catalog, Manifest, UserError, read_manifest
 from navigator.contracts.signals import Histories, Task, TasteSequence, read_histories, read_sequences
@@ -99,6 +99,8 @@ class TasteGraph:
     def relation(self, name: str) -> Relation:
         """One relation's edges, memory-mapped; a time or weight that the purpose may not read is as if not there.
 
+        Of the co-saves, which are aggregates, only those that enough people made for the purpose's minimum_group_size.
+
         Raises:
             UserError: the graph has no such relation, or the purpose may not read it.
         """
@@ -111,6 +113,10 @@ class TasteGraph:
         self.purpose.check_types([name])
         about = self.manifest.metrics["relations"][name]
         relation = Relation.open(self.path / CSR, by_name[name], about["time_first"], about["time_unit"])
+        if name == CO_SAVED[1] and self.purpose.minimum_group_size > 1:
+            edges = relation.edges()
+            n = len(relation.indptr) - 1
+            relation = Relation.from_edges(CO_SAVED, n, n, edges.rows(self.purpose.large_enough(edges.weight)))
         hidden = {field: None for field in ("time", "weight") if field not in self.purpose.fields}
         return replace(relation, **hidden) if hidden else relation
 

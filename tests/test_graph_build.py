@@ -15,6 +15,7 @@ import pytest
 from graph.commands import build_graph
 from graph.csr import Flat, Prune, degree_limit, kept_edges, write_relation
 from graph.grouped import Grouped
+from graph.ingest import Ingest, Table
 from graph.relation import CO_SAVED, FOLLOWS, HOLDS, SAVED, Edges, Relation
 from graph.saves import Saves
 from graph.store import TasteGraph
@@ -194,6 +195,40 @@ def test_follows_and_co_saves_are_relations_of_their_own(tmp_path: Path):
     assert [(users[u], t) for u, t in zip(edges.src, edges.time, strict=True)] == [("u", 2), ("x", -1)]
     pairs = taste_graph.edges(CO_SAVED)  # of u are left 0, 1; of v is left 1
     assert list(zip(pairs.src, pairs.dst, pairs.weight, pairs.time, strict=True)) == [(0, 1, 1.0, 10)]
+
+
+def test_a_co_save_leaves_when_enough_people_made_it(tmp_path: Path):
+    """Of 0-1 five people, one of them on a board too; of 1-2 four people, which are five owners."""
+    saves = [(f"u{u}", f"i{i}", "save", 10 * i) for u in range(4) for i in ((0, 1, 2) if u < 3 else (0, 1))]
+    boards = {"a": ("u0", (0, 1, 2)), "b": ("x", (0, 1, 3)), "c": ("x", (1, 2)), "d": ("", (5, 6))}
+    catalog = catalog_of(
+        tmp_path / "d", 7, interactions=interactions(*saves, ("u9", "i6", "test", 5)),
+        boards=[{"board_id": b, "title": "", "owner_id": owner} for b, (owner, _) in boards.items()],
+        board_items=[{"board_id": b, "item_id": f"i{i}"} for b, (_, items) in boards.items() for i in items],
+    )  # fmt: skip
+    options = {**FAST, "user_split": "given", "test_actions": ["test"], "min_board": 9, "valid_fraction": 0}
+    build_graph(tmp_path / "d", tmp_path / "g", co_saves=2, **options)
+
+    def seen(purpose: str) -> dict[tuple[int, int], float]:
+        pairs = TasteGraph.open(tmp_path / "g", catalog, purpose).edges(CO_SAVED)
+        return {(int(a), int(b)): float(w) for a, b, w in zip(pairs.src, pairs.dst, pairs.weight, strict=True)}
+
+    assert seen("train") == {(0, 1): 5, (0, 2): 3, (0, 3): 1, (1, 2): 4, (1, 3): 1, (5, 6): 1}
+    assert seen("export") == {(0, 1): 5}
+
+
+def test_an_edge_from_a_node_to_itself_is_refused_where_both_ends_are_of_one_type(tmp_path: Path):
+    """No table of a catalogue has such a relation; what reads tables knows it all the same."""
+    rows = {"source": ["i0", "i1", "i2"], "target": ["i1", "i1", "i0"], "at": [1, 2, 3]}
+    pq.write_table(pa.table(rows), tmp_path / "it's.parquet")
+    ingest = Ingest(tmp_path / "scratch")
+    ingest.nodes("item", pa.array(["i0", "i1", "i2"]))
+    found, rejected = ingest.edges(Table(CO_SAVED, tmp_path / "it's.parquet", "source", "target", "at"), 3)
+    ingest.write_rejects(tmp_path / "rejects.parquet", [rejected])
+    ingest.close()
+    assert rejected.counts() == {"self-loop": 1} and found.target.tolist() == [1, 0]
+    (row,) = pq.read_table(tmp_path / "rejects.parquet").to_pylist()
+    assert (row["row"], row["source"], row["target"], row["reason"]) == (1, "i1", "i1", "self-loop")
 
 
 def flat_of(n_source: int, target: list[list[int]], code: list[list[int]]) -> Flat:

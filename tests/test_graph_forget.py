@@ -1,5 +1,6 @@
 """Forgetting: the graph afterwards is, byte by byte, the graph of a catalogue that never had the user."""
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from graph.audit import audit_path, read_audit, verify_audit
-from graph.commands import build_graph, refine
+from graph.commands import add_edges, build_graph, refine
 from graph.forget import forget
 from graph.forgotten import add_forgotten, forgotten_path, forgotten_rows, read_forgotten
 from graph.policy import DEFAULT
@@ -159,6 +160,77 @@ def test_the_audit_line_proves_without_naming(world: Path):
     assert line["parameters"]["user"] == read_forgotten(forgotten_path(world / "g")).hash_of("ada")
     assert '"ada"' not in log.read_text() and "'ada'" not in log.read_text() and '"b0"' not in log.read_text()
     assert verify_audit(log, report["audit"]) == []
+
+
+def edge_file(path: Path, edges: list[tuple[str, str]]) -> Path:
+    """Edges of times after those of `tables`."""
+    source, target = zip(*edges, strict=True)
+    pq.write_table(pa.table({"source": source, "target": target, "at": range(5_000, 5_000 + len(edges))}), path)
+    return path
+
+
+ADDED = [
+    ("saved", [("ada", "i39"), ("dan", "i39"), ("new", "i1"), ("new", "i2"), ("zoe", "i3")]),
+    ("holds", [("b0", "i38"), ("b1", "i38"), ("b9", "i5")]),
+    ("follows", [("ada", "b3"), ("dan", "b0"), ("cleo", "b3")]),
+]  # fmt: skip
+
+
+def add_all(root: Path, graph: Path, catalog: Path, left_out: set[str]) -> Path:
+    """ADDED in three steps, without edges that name anything of `left_out`; the last graph."""
+    for step, (relation, edges) in enumerate(ADDED):
+        kept = [edge for edge in edges if not left_out & set(edge)]
+        edges_path = edge_file(root / f"{graph.name}-{relation}.parquet", kept)
+        table = pq.read_table(edges_path).set_column(2, "at", pa.array([5_000 + edges.index(edge) for edge in kept]))
+        pq.write_table(table, edges_path)
+        add_edges(graph, edges_path, catalog, root / f"{graph.name}{step}", relation)
+        graph = root / f"{graph.name}{step}"
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("user", "boards", "rows"),
+    [("ada", {"b0"}, 4), ("dan", set(), 2), ("zoe", set(), 1), ("eve", set(), 0)],
+)
+def test_added_edges_are_added_again_without_the_user(world: Path, user: str, boards: set[str], rows: int):
+    graph = add_all(world, world / "g", world / "catalog", set())
+    report = forget(user, graph, world / "catalog")
+    never = build_graph(write_catalog(world / "never", without(tables(), user)), world / "n", **OPTIONS)
+    expected = add_all(world, Path(never["out"]), world / "never", {user, *boards})
+    found, wanted = files(graph), files(expected)
+    refusals = [found.pop("rejects.parquet"), wanted.pop("rejects.parquet")]  # rows of a longer file: other numbers
+    tables_of = [pq.read_table(io.BytesIO(table)).drop_columns("row") for table in refusals]
+    assert found == wanted and tables_of[0].equals(tables_of[1])
+    assert report["complete"] and report["rows"].get("added edges", 0) == rows
+    assert not list(world.glob("*.forget.*")) and len(forgotten_path(graph).read_text().splitlines()) == 2
+    once = files(graph)
+    assert forget(user, graph, world / "catalog")["unchanged"] and files(graph) == once
+
+
+def test_a_file_of_nobody_else_is_forgotten_whole(world: Path):
+    add_edges(
+        world / "g", edge_file(world / "e.parquet", [("zoe", "i1"), ("zoe", "i2")]), world / "catalog", world / "h"
+    )
+    report = forget("zoe", world / "h", world / "catalog")
+    assert report["complete"] and report["removed"]["saved"] == 2 and report["rows"] == {"added edges": 2}
+    found, wanted = files(world / "h"), files(world / "g")
+    assert pq.read_table(io.BytesIO(found.pop("rejects.parquet"))).num_rows == 0 and wanted.pop("rejects.parquet")
+    assert found == wanted
+
+
+@pytest.mark.parametrize("fate", ["gone", "changed"])
+def test_added_edges_whose_file_is_lost_are_named(world: Path, fate: str):
+    edges = edge_file(world / "e.parquet", [("dan", "i1"), ("new", "i2")])
+    add_edges(world / "g", edges, world / "catalog", world / "h")
+    edges.unlink()
+    if fate == "changed":
+        edge_file(edges, [("dan", "i3")])
+    before = files(world / "h")
+    with pytest.raises(
+        UserError, match=r"holds edges of .*e\.parquet, which is gone or was changed; put that file back"
+    ):
+        forget("ada", world / "h", world / "catalog")
+    assert files(world / "h") == before and not forgotten_path(world / "h").exists()
 
 
 def refused(
