@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
+from graph.ingest import MEMORY
 from navigator.contracts import Catalog, UserError
 
 KEPT = "impressions"
@@ -78,7 +79,8 @@ def impressions_of(
     if both:
         raise UserError(f"action {both[0]!r} is both in actions and in impressions; an impression is no save")
     folder = TemporaryDirectory()
-    database = duckdb.connect(config={"temp_directory": folder.name, "preserve_insertion_order": False})
+    options = {"temp_directory": folder.name, "preserve_insertion_order": False, "memory_limit": MEMORY}
+    database = duckdb.connect(config=options)  # type: ignore[arg-type]
     log = str(catalog.path / "interactions.parquet")
     known = [row[0] for row in database.execute("SELECT DISTINCT action FROM read_parquet(?)", [log]).fetchall()]
     missing = next((action for action in impressions if action not in known), None)

@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from graph.relation import CO_SAVED, UNKNOWN_TIME, Edges, Relation
-from graph.saved_files import Files, board_people, index_of, is_save, keys_of, owners_of_both
-from graph.signal_table import read_impressions, read_pairs, read_signal
+from graph.saved_files import Files, board_people, both_of, index_of, is_save, keys_of, owners_of_both
+from graph.signal_table import read_hard_negatives, read_impressions, read_pairs, read_signal
 from graph.store import CSR
 from navigator.contracts.signals import Task
 
@@ -54,7 +54,7 @@ def check_all(files: Files) -> list[Check]:
     return list(
         chain(
             _sequences(files), _edges(files), [_interests(files)], [_co_saved(files)], _signals(files),
-            _impressions(files), [_walked(files)], _moments(files), [_unseen(files)],
+            _impressions(files), [_walked(files), _negatives(files)], _moments(files), [_unseen(files)],
         )
     )  # fmt: skip
 
@@ -163,6 +163,18 @@ def _walked(files: Files) -> Check:
     part = connected_components(joined, directed=False)[1]
     apart = int((part[pairs[:, 0]] != part[pairs[:, 1]]).sum())
     return Check("co-save pairs that no path of training saves joins", len(pairs), apart, "pairs")
+
+
+def _negatives(files: Files) -> Check:
+    """Items and what is near, yet on none of their boards: an item that shares a training board is no negative.
+
+    One that shares only a held-out save has to be able to occur: leaving it out would tell that save.
+    """
+    lists = read_hard_negatives(files.taste_graph.path, files.catalog.item_ids)
+    item, place = np.nonzero(lists >= 0)
+    boards = files.item_owners[:, : len(files.owners["board-completion"].ids)]
+    found = int((both_of(sp.csr_array(boards), item, lists[item, place]) > 0).sum())
+    return Check("hard negatives that share a training board with their item", len(item), found, "negatives")
 
 
 def _moments(files: Files) -> Iterator[Check]:

@@ -146,15 +146,16 @@ def board_people(catalog: Catalog) -> tuple[pa.Array, pa.Array]:
 
 def owners_of_both(files: Files, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(n,) how many boards and users saved both items in training."""
-    return _both(files.item_owners, a, b)
+    return both_of(files.item_owners, a, b)
 
 
 def people_of_both(files: Files, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(n,) how many people saved both items in training."""
-    return _both(files.item_people, a, b)
+    return both_of(files.item_people, a, b)
 
 
-def _both(saved: sp.csr_array, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def both_of(saved: sp.csr_array, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) how many columns the rows a and b of a sparse 0-1 array have in common."""
     parts = [slice(start, start + _ROWS) for start in range(0, len(a), _ROWS)]
     return np.concatenate([np.zeros(0, int), *(saved[a[part]].multiply(saved[b[part]]).sum(axis=1) for part in parts)])
 

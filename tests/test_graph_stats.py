@@ -114,13 +114,15 @@ def change_sequences(folder: Path, change: Callable[[list[dict[str, Any]]], None
     )
 
 
-def change_signal(folder: Path, signal: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the first row of one signal; the others stay as they are."""
+def change_signal(
+    folder: Path, signal: str, change: Callable[[dict[str, Any]], None], items: list[str] | None = None
+) -> None:
+    """Change the first row of one signal, or the first of these items; the others stay as they are."""
     file, about = pq.ParquetFile(folder / "signals.parquet"), signal_rows(folder)
     tables = [file.read_row_group(group) for group in range(file.num_row_groups)]
     first = about["row_groups"][signal][0]
     rows = tables[first].to_pylist()
-    change(rows[0])
+    change(next(row for row in rows if items is None or row["items"] == items))
     tables[first] = pa.Table.from_pylist(rows, SIGNAL_TABLE)
     with pq.ParquetWriter(folder / "signals.parquet", SIGNAL_TABLE) as writer:
         for table in tables:
@@ -189,6 +191,13 @@ def leak_pair(folder: Path) -> None:
     change_signal(folder, "co-save", lambda row: row.update(target=f"i{degree.index(0)}"))
 
 
+def spoil_negative(folder: Path) -> None:
+    """A hard negative becomes an item of the same board."""
+    rows = read(folder, "sequences.parquet")
+    board = next(row["items"] for row in rows if row["task"] == "board-completion" and len(row["items"]) > 1)
+    change_signal(folder, "hard-negative", lambda row: row.update(negatives=board[1:2], ranks=[60]), board[:1])
+
+
 def leak_impression(part: str) -> Callable[[Path], None]:
     def leak(folder: Path) -> None:
         rows = {row["owner"]: row for row in read(folder, "sequences.parquet")}
@@ -229,6 +238,7 @@ LEAKS = {
     ),
     "items of signal board-title that are no training save of their owner": ("last", leak_signal("board-title")),
     "co-save pairs that no path of training saves joins": ("last", leak_pair),
+    "hard negatives that share a training board with their item": ("last", spoil_negative),
     "impressions of an item that the user saved": ("last", leak_impression("test")),
     "impressions not before what is held out of the user": ("last", leak_late_impression),
     "users whose held-out saves are not their last in time": ("last", leak_order),
