@@ -85,7 +85,8 @@ def write_csr(
     if prune is not None:
         degree = there if degree is None else degree
         keep = kept_edges(flat, there, degree_limit(degree), prune)
-        np.save(f"{stem}.degree.npy", degree.astype(np.int32), allow_pickle=False)
+        narrow = np.min_scalar_type(int(degree.max(initial=0)))
+        np.save(f"{stem}.degree.npy", degree.astype(narrow), allow_pickle=False)
     indptr = flat.indptr if keep is None else _kept_bounds(flat.indptr, keep)
     np.save(f"{stem}.indptr.npy", np.asarray(indptr, np.int64), allow_pickle=False)
     columns = {"indices": (flat.target, np.int32), "time": (flat.code, np.uint16), "weight": (flat.weight, np.float16)}
