@@ -3,8 +3,8 @@
 An item reads itself and its most visited items, boards and users, each as its content with a type and the logarithm of
 its visits, and a CLS token gathers them. What comes out is added to the visit-weighted mean of the neighbours' content
 (PinSage's importance pooling, arXiv 1806.01973) through a layer that starts at zero, so that training starts from a
-sensible vector. The graph part lies beside the content: [content, weight * graph part] of unit length; an item without
-neighbours starts as its content alone. An owner is the unit mean of its items, which is how requests ask.
+sensible vector. An item without neighbours is its own neighbourhood: with nothing in that place it would stand behind every
+item that has been saved. The graph part lies beside the content: [content, weight * graph part] of unit length. An owner is the unit mean of its items, which is how requests ask.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ class OmniSage(nn.Module):
         return F.normalize(torch.cat([content, self.config.graph_weight * self.graph_part(rows, fold)], dim=1), dim=1)
 
     def graph_part(self, rows: Tensor, fold: int) -> Tensor:
-        """(m, D), of length 1 at the start of training, and 0 for items without neighbours."""
+        """(m, D), of length 1 at the start of training."""
         content = self.content[rows]
         tokens = [self.cls.expand(len(rows), 1, -1), (self.project(content) + self.kind.weight[0])[:, None]]
         empty = [torch.zeros(len(rows), 2, dtype=torch.bool, device=content.device)]
@@ -78,7 +78,8 @@ class OmniSage(nn.Module):
             if name == "item":
                 pooled = (features * (visits * ~missing)[..., None]).sum(1)
         hidden = self.layer(torch.cat(tokens, dim=1), src_key_padding_mask=torch.cat(empty, dim=1))[:, 0]
-        return F.normalize(pooled, dim=1) + self.out(hidden)
+        alone = ~pooled.any(dim=1, keepdim=True)
+        return F.normalize(torch.where(alone, content, pooled), dim=1) + self.out(hidden)
 
     def bystanders(self, rows: Tensor, fold: int, step: int) -> Tensor:
         """Vectors of uniform negatives from the last look at all items (cross-batch memory, arXiv 1912.06798)."""
