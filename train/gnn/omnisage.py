@@ -4,7 +4,8 @@ An item reads itself and its most visited items, boards and users, each as its c
 its visits, and a CLS token gathers them. What comes out is added to the visit-weighted mean of the neighbours' content
 (PinSage's importance pooling, arXiv 1806.01973) through a layer that starts at zero, so that training starts from a
 sensible vector. An item without neighbours is its own neighbourhood: with nothing in that place it would stand behind every
-item that has been saved. The graph part lies beside the content: [content, weight * graph part] of unit length. An owner is the unit mean of its items, which is how requests ask.
+item that has been saved. The graph part lies beside the content: [content, weight * graph part] of unit length. An owner
+is the unit mean of its items, which is how requests ask.
 """
 
 import numpy as np
