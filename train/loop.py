@@ -34,7 +34,7 @@ class LoopConfig:
         steps: optimiser steps.
         batch_size: examples a step over all processes.
         accumulate: forward passes a step and process.
-        learning_rates: by part: tower, heads, language.
+        learning_rates: by part, which are tower, heads and language of a model; other stages name theirs.
         warmup: steps of linear warm-up, then cosine to zero.
         weight_decay: of AdamW.
         max_grad_norm: gradient clipping; 0 is none.

@@ -56,6 +56,10 @@ class ItemVectors:
             UserError: missing or broken store, or vectors of another encoder than the `encoder` fingerprint given.
         """
         path = Path(path)
+        if not (path / FILE).is_file() and (path / "items" / FILE).is_file():
+            raise UserError(
+                f"{path} holds stores of items and of their owners, each its own folder; give {path / 'items'}"
+            )
         for _ in range(_TRIES):
             manifest = read_manifest(path, "vectors", f"navigator embed CATALOG --out {path}")
             made_by = manifest.config["encoder"]

@@ -46,32 +46,47 @@ def gnn(
         inputs["vectors"] = read_manifest(vectors, "vectors", f"navigator embed {catalog} --out {vectors}").fingerprint
     objective, loop = _settled(objective, loop, vectors)
     config = {"stage": "gnn", "valid_queries": valid_queries, "objective": asdict(objective), "loop": asdict(loop)}
-    if is_current(out, KIND, config, inputs):
-        return {"out": str(out), "unchanged": True, **read_manifest(out, KIND, "").metrics}
     from graph.audit import audited
     from graph.store import TasteGraph
+
+    parameters = {"encoder": objective.encoder}
+    first = os.environ.get("RANK", "0") == "0"
+    with audited(out, "train.gnn", purpose, parameters, also=graph) if first else nullcontext() as entry:
+        taste_graph = TasteGraph.open(graph, opened, purpose=purpose)
+        if entry is not None:
+            entry.artefacts |= inputs
+        if is_current(out, KIND, config, inputs):
+            return {"out": str(out), "unchanged": True, **read_manifest(out, KIND, "").metrics}
+        metrics = _train(
+            taste_graph, None if vectors is None else ItemVectors.open(vectors), out, config, inputs, objective, loop
+        )
+        if entry is not None:
+            entry.artefacts[KIND] = read_manifest(out, KIND, "").fingerprint
+    return {"out": str(out), "unchanged": False, **metrics}
+
+
+def _train(
+    taste_graph: Any, content: ItemVectors | None, out: Path, config: dict[str, Any], inputs: dict[str, str],
+    objective: GnnConfig, loop: LoopConfig,
+) -> dict[str, Any]:  # fmt: skip
     from train.gnn.run import Training
     from train.loop import make_accelerator
 
     accelerator = make_accelerator(loop)
     first = accelerator.is_main_process
-    with (
-        audited(out, "train.gnn", purpose, {"encoder": objective.encoder}, also=graph)
-        if first
-        else nullcontext() as entry
-    ):
-        taste_graph = TasteGraph.open(graph, opened, purpose=purpose)
-        content = None if vectors is None else ItemVectors.open(vectors)
-        beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
-        with publish(out, KIND, config, inputs, loop.seed) if first else beside as work:
-            accelerator.wait_for_everyone()
-            training = Training(accelerator, taste_graph, content, objective, loop, valid_queries, work.path)
-            work.metrics |= training.train()
-            if first:
-                work.metrics |= training.export(config, inputs)
-        if entry is not None:
-            entry.artefacts |= {**inputs, KIND: read_manifest(out, KIND, "").fingerprint}
-    return {"out": str(out), "unchanged": False, **work.metrics}
+    beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
+    with publish(out, KIND, config, inputs, loop.seed) if first else beside as work:
+        accelerator.wait_for_everyone()
+        training = Training(accelerator, taste_graph, content, objective, loop, config["valid_queries"], work.path)
+        work.metrics |= training.train()
+        if first:
+            work.metrics |= training.export(config, inputs)
+            if work.metrics.get("best_step") == 0:
+                print(
+                    "note: no step was better than the start, which is kept: the vectors are not trained",
+                    file=sys.stderr,
+                )
+    return work.metrics
 
 
 def _settled(objective: GnnConfig, loop: LoopConfig, vectors: Path | None) -> tuple[GnnConfig, LoopConfig]:

@@ -5,38 +5,40 @@ from typing import Literal
 
 from navigator.contracts import UserError
 
-RATES = {"table": 5e-3, "encoder": 1e-3}
+RATES = {"table": 1e-3, "encoder": 1e-3}
 
 
 @dataclass(frozen=True)
 class GnnConfig:
-    """Attributes:
-    encoder: omnisage reads content vectors and sampled neighbours; lightgcn learns a vector an item and needs neither.
-        auto is omnisage where vectors are given, else lightgcn.
-    dim: width of lightgcn's vectors; omnisage's graph part is as wide as the content.
-    start: lightgcn's vectors begin as the graph's leading eigenvectors, or at random.
-    hide: share of an owner's saves that is asked for from the others.
-    window: consecutive saves of an owner that one example is drawn from, and latest ones that its vector is made of; 0
-        is all of them.
-    max_shown: saves shown at most, 0 is no limit.
-    max_targets: saves asked for at most, 0 is no limit.
-    temperature: logits are cosine / temperature.
-    in_batch: whether the targets of the other owners are negatives.
-    negatives: items drawn uniformly as negatives each step; at least the catalogue's size means all items.
-    hard_negatives: at the end of the curriculum, items of late walk rank that each target brings along.
-    curriculum: share of the steps over which hard negatives grow from none to all (PinSage).
-    counts: how the logQ correction knows item frequencies: exact, or a count-min sketch.
-    neighbours: of omnisage: the most visited of random walks, k-hop (uniform from two hops), or none.
-    top_items: item neighbours an item.
-    top_contexts: boards and users an item, each.
-    walks: random walks from each item.
-    folds: an owner's examples see neighbourhoods sampled without any owner of its fold, as a held-out save would; 1 is
-        off.
-    refresh: steps between two looks at all items, whose vectors serve as uniform negatives until the next.
-    width: of the transformer layer.
-    heads: of its attention.
-    drop_neighbours: share of items shown without neighbours in training, as new items are.
-    graph_weight: length of the graph part beside a content vector of length 1.
+    """What the encoder is and what it is asked.
+
+    Attributes:
+        encoder: omnisage reads content vectors and sampled neighbours; lightgcn learns a vector an item and needs neither.
+            auto is omnisage where vectors are given, else lightgcn.
+        dim: width of lightgcn's vectors; omnisage's graph part is as wide as the content.
+        start: lightgcn's vectors begin as the graph's leading eigenvectors, or at random.
+        hide: share of an owner's saves that is asked for from the others.
+        window: consecutive saves of an owner that one example is drawn from, and latest ones that its vector is made of; 0
+            is all of them.
+        max_shown: saves shown at most, 0 is no limit.
+        max_targets: saves asked for at most, 0 is no limit.
+        temperature: logits are cosine / temperature.
+        in_batch: whether the targets of the other owners are negatives.
+        negatives: items drawn uniformly as negatives each step; at least the catalogue's size means all items.
+        hard_negatives: at the end of the curriculum, items of late walk rank that each target brings along.
+        curriculum: share of the steps over which hard negatives grow from none to all (PinSage).
+        counts: how the logQ correction knows item frequencies: exact, or a count-min sketch.
+        neighbours: of omnisage: the most visited of random walks, k-hop (uniform from two hops), or none.
+        top_items: item neighbours an item.
+        top_contexts: boards and users an item, each.
+        walks: random walks from each item.
+        folds: an owner's examples see neighbourhoods sampled without any owner of its fold, as a held-out save would; 1 is
+            off.
+        refresh: steps between two looks at all items, whose vectors serve as uniform negatives until the next.
+        width: of the transformer layer.
+        heads: of its attention.
+        drop_neighbours: share of items shown without neighbours in training, as new items are.
+        graph_weight: length of the graph part beside a content vector of length 1.
     """
 
     encoder: Literal["auto", "omnisage", "lightgcn"] = "auto"
