@@ -32,6 +32,9 @@ WITH log AS (
     SELECT owner AS user_id, file_row_number AS number, list_concat(valid, test) AS held
     FROM read_parquet($sequences, file_row_number = true) WHERE task = 'next-item'
 ), held AS (SELECT user_id, unnest(held) AS item_id FROM owners
+), added AS (
+    SELECT DISTINCT owner AS user_id, unnest(items) AS item_id
+    FROM read_parquet($sequences) WHERE task = 'next-item' AND $grown
 ), users AS (
     SELECT owners.user_id, any_value(number) AS number, bool_or(timeless) AS timeless,
         least(min(saves."at") FILTER (held.item_id IS NOT NULL), $cut) AS end_at,
@@ -41,12 +44,13 @@ WITH log AS (
 SELECT users.number, log.user_id, log.item_id, log.place,
     CASE WHEN users.user_id IS NULL THEN 'impressions_of_users_without_saves'
          WHEN items.item_id IS NULL THEN 'impressions_of_unknown_items'
-         WHEN saves.item_id IS NOT NULL THEN 'impressions_saved'
+         WHEN saves.item_id IS NOT NULL OR added.item_id IS NOT NULL THEN 'impressions_saved'
          WHEN NOT users.timeless AND log."at" IS NULL THEN 'impressions_without_time'
          WHEN CASE WHEN users.timeless THEN log.place >= end_place ELSE log."at" >= end_at END
              THEN 'impressions_not_before_held_out'
          ELSE 'impressions' END AS fate
 FROM log LEFT JOIN users USING (user_id) LEFT JOIN saves ON saves.user_id = log.user_id AND saves.item_id = log.item_id
+    LEFT JOIN added ON added.user_id = log.user_id AND added.item_id = log.item_id
     LEFT JOIN read_parquet($items) AS items ON items.item_id = log.item_id
 WHERE list_contains($impressions, log.action)
 """
@@ -57,8 +61,9 @@ SELECT user_id AS owner, list(item_id ORDER BY place) AS negatives FROM once GRO
 
 
 def impressions_of(
-    catalog: Catalog, sequences: Path, impressions: Sequence[str], actions: Sequence[str] | None, cut: int | None = None
-) -> tuple[dict[str, int], Iterator[pa.RecordBatch]]:
+    catalog: Catalog, sequences: Path, impressions: Sequence[str], actions: Sequence[str] | None, cut: int | None = None,
+    grown: bool = False,
+) -> tuple[dict[str, int], Iterator[pa.RecordBatch]]:  # fmt: skip
     """Impressions not saved, by user.
 
     Args:
@@ -67,6 +72,7 @@ def impressions_of(
         impressions: actions that only show an item.
         actions: actions that save one; None is all others.
         cut: seconds since 1970 after which everything is held out (global-time), else None.
+        grown: whether the sequences have saves that the log does not, because edges were added to the graph.
 
     Returns:
         Rows of the log that were kept (KEPT) or left out, by reason; and batches of owner, negatives[] (external ids,
@@ -91,7 +97,7 @@ def impressions_of(
         _SHOWN,
         {
             "log": log, "sequences": str(sequences), "items": str(catalog.path / "items.parquet"), "cut": cut,
-            "impressions": list(impressions), "actions": None if actions is None else list(actions),
+            "impressions": list(impressions), "grown": grown, "actions": None if actions is None else list(actions),
         },
     )  # fmt: skip
     counts = dict(database.execute("SELECT fate, count(*) FROM shown GROUP BY fate ORDER BY fate").fetchall())

@@ -46,6 +46,7 @@ def write_signals(
     if config["impressions"]:
         cut = counts.get("time_cut")
         saves = None if config["actions"] is None else [*config["actions"], *(config["test_actions"] or [])]
-        shown, batches = impressions_of(catalog, folder / "sequences.parquet", config["impressions"], saves, cut)
+        sequences, grown = folder / "sequences.parquet", bool(config.get("added"))
+        shown, batches = impressions_of(catalog, sequences, config["impressions"], saves, cut, grown)
     rows = write_signal_table(folder, catalog.item_ids, walked, batches)
     return shown | {"signals": rows}

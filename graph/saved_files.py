@@ -80,8 +80,10 @@ class Files:
         """Whose each board and each user is, as numbers by node; a board without an owner is its own."""
         ids, person = board_people(self.catalog)
         boards, users = (pa.array(self.taste_graph.node_ids(name), pa.string()) for name in ("board", "user"))
-        own = person.take(pa.array(index_of(boards, ids)))
-        names = pa.concat_arrays([own.cast(pa.string()), users]).dictionary_encode().indices.to_numpy()
+        place = index_of(boards, ids)  # a board that came with added edges need not be in the catalogue
+        known = person.take(pa.array(place, mask=place < 0)).cast(pa.string())
+        own = pc.call_function("coalesce", [known, boards])
+        names = pa.concat_arrays([own, users]).dictionary_encode().indices.to_numpy()
         return {"board": names[: len(boards)], "user": names[len(boards) :]}
 
     @cached_property

@@ -14,12 +14,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from graph.commands import build_graph
+from graph.commands import add_edges, build_graph
 from graph.leaks import Check, check_all
 from graph.policy import DEFAULT
 from graph.relation import Edges, Relation
 from graph.saved_files import open_files
-from graph.signal_table import SIGNAL_TABLE, signal_rows
+from graph.signal_table import SIGNAL_TABLE, read_signal, signal_rows
 from graph.stats import moment, percentiles, stats
 from graph.store import CSR, TasteGraph
 from navigator.contracts import Catalog, UserError, publish
@@ -81,6 +81,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     build_graph(home / "catalog", home / "last", unseen_owners=0.4, **options)
     build_graph(home / "catalog", home / "cut", user_split="global-time", global_quantile=0.7, **options)
+    build_graph(home / "catalog", home / "last-plain", **(options | {"co_saves": 0}))
     build_graph(home / "catalog", home / "closed", **({**options, "policy": None}))
     return home
 
@@ -299,3 +300,36 @@ def test_bad_input_is_one_line(home: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         stats(home / "last", home / "catalog", tmp_path / "file")
+
+
+def add_to(home: Path, folder: Path, edges: list[tuple[str, str, int]], relation: str = "saved") -> Path:
+    names = ("source", "target", "at")
+    table = pa.table({n: list(column) for n, column in zip(names, zip(*edges, strict=True), strict=True)})
+    pq.write_table(table, folder / "edges.parquet")
+    add_edges(home / "last-plain", folder / "edges.parquet", home / "catalog", folder / "grown", relation)
+    return folder / "grown"
+
+
+def test_added_saves_are_no_impressions_and_what_was_last_is_said_to_be_open(home: Path, tmp_path: Path):
+    """u0 and u1 save what they were shown; a user that nobody knew saves too and has nothing held out."""
+    plain = checks(home, home / "last-plain")["users whose held-out saves are not their last in time"]
+    assert (plain.verdict, plain.checked) == ("pass", 6)
+    edges = [("u0", "i42", 60_000), ("u1", "i43", 60_000), ("new", "i1", 60_000)]
+    grown = add_to(home, tmp_path, edges)
+    found = checks(home, grown)
+    assert not [check for check in found.values() if check.found]
+    rows = [row for t in read_signal(grown, "impression", ["owner", "negatives"]) for row in t.to_pylist()]
+    shown = {row["owner"]: row["negatives"] for row in rows}
+    assert shown == {f"u{u}": [f"i{42 + u}"] for u in (2, 3, 4)}
+    assert found["impressions of an item that the user saved"].checked == 3
+    order = found["users whose held-out saves are not their last in time"]
+    assert (order.verdict, order.checked, order.open) == ("note", 6, 2) and "to 2 users" in order.note
+    leak_order(grown)  # what the catalogue has is looked at all the same, also of u0
+    assert checks(home, grown)["users whose held-out saves are not their last in time"].verdict == "fail"
+    answer = stats(grown, home / "catalog")
+    assert "to 2 users" in answer["text"]
+
+
+def test_a_board_that_only_added_edges_know_is_its_own(home: Path, tmp_path: Path):
+    grown = add_to(home, tmp_path, [("fresh", "i1", 50), ("fresh", "i9", 50)], "holds")
+    assert stats(grown, home / "catalog")["nodes"]["board"]["nodes"] == 8
