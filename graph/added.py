@@ -20,6 +20,13 @@ from navigator.contracts import UserError
 
 RELATIONS = {"holds": HOLDS, "saved": SAVED, "follows": FOLLOWS}
 
+_COLUMNS = {
+    "source": ("text, the ids as the catalogue has them", lambda kind: _is_text(kind)),
+    "target": ("text, the ids as the catalogue has them", lambda kind: _is_text(kind)),
+    "at": ("whole seconds since 1970, -1 or empty where unknown", pa.types.is_integer),
+    "weight": ("a number", lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind)),
+}
+
 
 def check_addition(old: TasteGraph, edges: Path, relation: str) -> EdgeType:
     if relation not in RELATIONS:
@@ -36,11 +43,27 @@ def check_addition(old: TasteGraph, edges: Path, relation: str) -> EdgeType:
         raise UserError(
             f"edges {edges} does not exist; give a Parquet file with source, target and, if known, at, weight"
         )
-    have = pq.read_schema(edges).names
-    missing = [name for name in ("source", "target") if name not in have]
-    if missing:
-        raise UserError(f"edges {edges} lack the column {missing[0]}; they have {', '.join(have)}")
+    _check_columns(old, edges)
     return RELATIONS[relation]
+
+
+def _check_columns(old: TasteGraph, edges: Path) -> None:
+    """Raises UserError: no Parquet, a column that lacks or is of another type, a field that the purpose may not read."""
+    try:
+        schema = pq.read_schema(edges)
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"edges {edges} are not a readable Parquet file; give one with source, target and, if known, at, weight"
+        ) from error
+    missing = [name for name in ("source", "target") if name not in schema.names]
+    if missing:
+        raise UserError(f"edges {edges} lack the column {missing[0]}; they have {', '.join(schema.names)}")
+    for name, (wanted, fits) in _COLUMNS.items():
+        if name in schema.names and not (pa.types.is_null(kind := schema.field(name).type) or fits(kind)):
+            raise UserError(f"column {name} of edges {edges} is of type {kind}; it has to be {wanted}")
+    for name, field in (("at", "time"), ("weight", "weight")):
+        if name in schema.names and not pa.types.is_null(schema.field(name).type):
+            old.purpose.check_field(field)
 
 
 def read_edges(
@@ -132,6 +155,15 @@ def _renumbered(saves: Saves, n_old: int) -> Saves:
     new = owner >= n_old
     owner[new] = n_old + np.unique(owner[new], return_inverse=True)[1]
     return Saves([], owner, saves.item, saves.at, None, saves.weight)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
+    )
 
 
 def _among(values: pa.Array, ids: pa.Array) -> pa.Array:

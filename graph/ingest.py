@@ -144,6 +144,9 @@ class Ingest:
         reader = self.db.sql(self._coding(table)).to_arrow_reader(_BATCH)
         for batch in reader:
             reason = batch["reason"].to_numpy(zero_copy_only=False)
+            if "weight" in rows.columns:  # DuckDB believes a file's least and largest values, which leave NaN out
+                no_number = np.isnan(batch["weight"].to_numpy(zero_copy_only=False))
+                reason = np.where((reason == 0) & no_number, NEGATIVE, reason)
             good = reason == 0
             rejected.read += len(reason)
             number = batch["row"].to_numpy(zero_copy_only=False)

@@ -172,7 +172,33 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path):
     refused(tmp_path / "absent.parquet", match="does not exist")
     pq.write_table(pa.table({"source": ["u"], "to": ["i1"]}), tmp_path / "odd.parquet")
     refused(tmp_path / "odd.parquet", match="lack the column target; they have source, to")
+    (tmp_path / "text.parquet").write_text("source,target\nu,i9\n")
+    refused(tmp_path / "text.parquet", match="not a readable Parquet file")
+    (tmp_path / "empty.parquet").write_text("")
+    refused(tmp_path / "empty.parquet", match="not a readable Parquet file")
+    for name, values, match in (
+        ("source", [7], "source .* of type int64; it has to be text"),
+        ("at", ["1970-01-01"], "at .* of type string; it has to be whole seconds"),
+        ("at", [1.5], "at .* of type double"),
+        ("weight", ["1"], "weight .* has to be a number"),
+    ):
+        pq.write_table(pa.table({"source": ["u"], "target": ["i9"], name: values}), tmp_path / "type.parquet")
+        refused(tmp_path / "type.parquet", match=match)
+    with pytest.raises(UserError, match="is the graph that edges are added to"):
+        add_edges(tmp_path / "g", good, tmp_path / "c", tmp_path / "c" / ".." / "g")
     refused(edge_file(tmp_path / "dup.parquet", [("u", "i0", 1)]), match=r"none of the 1 edges .* \(1 duplicate\)")
     refused(
         edge_file(tmp_path / "old.parquet", [("u", "i9", 5)]), match="build the graph again from a catalogue with these"
     )
+
+
+def test_weights_that_are_no_number_are_refused_and_unknown_times_are_taken(tmp_path: Path):
+    catalog = write_catalog(tmp_path / "c", [("u", f"i{i}", 10**9 + i, "save") for i in range(5)], [])
+    build_graph(tmp_path / "c", tmp_path / "g", **FAST)
+    rows = [("u", "i8", -1, 1.0), ("u", "i9", None, 1.0), ("u", "i10", 10**9, float("nan")), ("u", "i11", 10**9, -1.0)]
+    added = add_edges(tmp_path / "g", edge_file(tmp_path / "e.parquet", rows), tmp_path / "c", tmp_path / "g2")["added"]
+    assert (added["kept"], added["rejected"]) == (2, {"negative weight": 2})
+    found = {
+        edge for edge in named_edges(TasteGraph.open(tmp_path / "g2", catalog), "saved") if edge[1] in ("i8", "i9")
+    }
+    assert found == {("u", "i8", -1), ("u", "i9", -1)}
