@@ -67,8 +67,9 @@ class Entry:
 
 @contextmanager
 def audited(
-    out: Path, what: str, purpose: str, parameters: dict[str, Any] | None = None, also: Path | None = None
-) -> Iterator[Entry]:
+    out: Path, what: str, purpose: str, parameters: dict[str, Any] | None = None, also: Path | None = None,
+    made: bool = True,
+) -> Iterator[Entry]:  # fmt: skip
     """Whatever happens in the block becomes one line in the log of `out`: done, refused (UserError) or failed.
 
     Args:
@@ -77,12 +78,18 @@ def audited(
         purpose: name of the purpose.
         parameters: options that matter; never the id of a person.
         also: another artefact whose log gets the line too, such as the graph that an export is taken from.
+        made: whether `out` is made. A log is not begun beside an input that does not exist, `out` of which nothing is
+            made or `also`: a mistyped name is refused without a trace of it.
 
     Raises:
         UserError: a log cannot be written; nothing was done then.
     """
     entry = Entry(what, purpose, parameters=dict(parameters or {}))
-    logs = [audit_path(path) for path in dict.fromkeys((Path(out), Path(also or out)))]
+    logs = [
+        audit_path(path)
+        for path in dict.fromkeys((Path(out), Path(also or out)))
+        if path.exists() or audit_path(path).exists() or (made and path == Path(out))
+    ]
     for log in reversed(logs):
         append_locked(log, lambda lines: b"")
 

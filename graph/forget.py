@@ -16,7 +16,7 @@ import numpy as np
 
 from graph.audit import Entry, audit_path, audited
 from graph.commands import build_graph
-from graph.forget_vectors import clean, content_of, graph_of, left
+from graph.forget_vectors import clean, content_of, graph_of, left, stores_in
 from graph.forgotten import Theirs, add_forgotten, forgotten_path
 from graph.policy import FILE, load_policy
 from graph.replay import additions_of, build_again, rows_of
@@ -25,6 +25,10 @@ from graph.traces import check_searchable, occurrences, traces
 from navigator.contracts import Catalog, Manifest, UserError
 
 PURPOSE = "forget"
+NO_VECTORS = (
+    "no vectors were given, none was searched: refined or trained vectors made from this graph may still hold the user; "
+    "give them with --vectors"
+)
 
 
 def forget(user: str, graph: Path, catalog: Path, vectors: list[Path] | None = None) -> dict[str, Any]:
@@ -35,20 +39,21 @@ def forget(user: str, graph: Path, catalog: Path, vectors: list[Path] | None = N
         graph: taste graph folder; built again without them, in place.
         catalog: the catalogue that the graph was built from. It is not changed, nor are files of edges that were added;
             its rows of the user are left out of this build and of all later ones with this --out.
-        vectors: vector folders to clean: of users, boards or items. With vectors refined by this graph also the content
-            vectors that they were made from.
+        vectors: vector folders to clean: of users, boards or items, or a folder of train.gnn, which means its items/,
+            boards/ and users/. With vectors refined by this graph also the content vectors that they were made from.
+            Vectors that are not named here are not looked for: they may still hold the user.
 
     Returns:
         Fingerprints before and after, edges and rows removed, places where an id is still found (none), vectors that
         were cleaned, and in `stale` those that have to be trained again; `complete` says whether nothing is left to
-        do, and `exit_code` is 1 otherwise.
+        do in the graph and these vectors, and `exit_code` is 1 otherwise; `searched` names what was looked through.
 
     Raises:
         UserError: an unknown user, a graph of another catalogue, vectors that cannot be cleaned, a policy that does not
             allow the purpose forget. Nothing is changed then.
     """
-    stores = list(dict.fromkeys(Path(path) for path in vectors or []))
-    with audited(graph, "graph forget", PURPOSE, {"vectors": [str(path) for path in stores]}) as entry:
+    stores = stores_in(vectors or [])
+    with audited(graph, "graph forget", PURPOSE, {"vectors": [str(path) for path in stores]}, made=False) as entry:
         entry.secret[user] = "(the user)"
         report = _forget(user, Path(graph), Catalog.open(catalog), stores, entry)
     return report | {"audit": entry.head}
@@ -92,8 +97,11 @@ def _forget(user: str, graph: Path, catalog: Catalog, stores: list[Path], entry:
         "out": str(graph), "user": hidden, "unchanged": built["unchanged"] and not any(c["changed"] for c in cleaned),
         "before": before.fingerprint, "after": after.fingerprint, "rows": theirs.rows, "removed": removed,
         "edges": {name: [_n(before, name), _n(after, name)] for name in before.manifest.metrics["relations"]},
-        "vectors": cleaned, "stale": stale, "found": found, "complete": complete, "exit_code": int(not complete),
+        "vectors": cleaned, "stale": stale, "found": found, "complete": complete,
+        "searched": [str(path) for path in (graph, *stores)], "exit_code": int(not complete),
     }  # fmt: skip
+    if not stores:
+        report["note"] = NO_VECTORS
     if stale:
         report["next"] = f"{', '.join(stale)}: still learned from the old graph; train again, then give them here again"
     entry.artefacts |= {"catalog": catalog.fingerprint, "before": before.fingerprint, "graph": after.fingerprint}

@@ -17,6 +17,30 @@ from navigator.contracts import Catalog, ItemVectors, Manifest, UserError, publi
 from navigator.contracts.vector_file import FILE, write_tensors
 
 _ROWS = 8192
+_TRAINED = "taste-encoder"
+_NODE_TYPES = {"items": "item", "boards": "board", "users": "user"}
+
+
+def stores_in(paths: list[Path]) -> list[Path]:
+    """The vector stores that are meant, each once: a folder of train.gnn (kind taste-encoder) means the stores in it."""
+    stores: list[Path] = []
+    for path in map(Path, paths):
+        stores += [path / name for name in _NODE_TYPES if (path / name).is_dir()] if _is_trained(path) else [path]
+    return list(dict.fromkeys(stores))
+
+
+def _is_trained(path: Path) -> bool:
+    """Whether train.gnn made the folder; one of another kind, or none, is for whoever opens it as a store."""
+    try:
+        read_manifest(path, _TRAINED, "")
+    except UserError:
+        return False
+    return True
+
+
+def node_type(manifest: Manifest) -> str | None:
+    """What a store says its vectors are of: item, board or user; None where it says nothing."""
+    return manifest.config.get("node_type") or _NODE_TYPES.get(manifest.config.get("of", ""))
 
 
 def content_of(stores: list[Path]) -> dict[Path, Path]:
@@ -62,14 +86,14 @@ def clean(store: Path, content: dict[Path, Path], graph: Path, catalog: Catalog,
 
 def _of_items(manifest: Manifest, ids: list[str], catalog: Catalog) -> bool:
     """Whether a store is of items: its config says so, or every id of it is an item's."""
-    named = manifest.config.get("node_type")
+    named = node_type(manifest)
     return named == "item" if named else all(node in catalog.item_index for node in ids)
 
 
 def _take_out(store: Path, manifest: Manifest, catalog: Catalog, theirs: Theirs) -> int:
     """Publish a store of users or boards again without their rows; returns how many there were."""
     opened = ItemVectors.open(store)
-    named = manifest.config.get("node_type")
+    named = node_type(manifest)
     mine = {*(theirs.users if named != "board" else []), *(theirs.boards if named != "user" else [])}
     if _of_items(manifest, opened.ids, catalog):
         return 0

@@ -83,6 +83,14 @@ class Purpose(Rules):
                 f"fewer than {self.minimum_group_size:,} stand behind; ask for a larger group"
             )
 
+    def check_single_owners(self, what: str) -> None:
+        """Raises UserError when `what`, which tells of single owners, may not leave: minimum_group_size is over 1."""
+        if self.minimum_group_size > 1:
+            self._raise(
+                f"purpose {self.name!r} of {self.source} lets nothing leave that fewer than {self.minimum_group_size:,} "
+                f"owners stand behind; {what} need a purpose with minimum_group_size 1"
+            )
+
     def expired(self, time: np.ndarray, moment: int) -> np.ndarray:
         """(n,) bool: which edges a build at `moment` (seconds since 1970) leaves out.
 

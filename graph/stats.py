@@ -48,7 +48,7 @@ def stats(graph: Path, catalog: Path, out: Path | None = None, item: str = "") -
         raise UserError(f"item {item!r} is not in catalog {catalog}; `navigator show {catalog}` lists some")
     if out is not None and Path(out).is_file():
         raise UserError(f"{out} is a file; --out is the folder for stats.json and neighbourhood.png")
-    with audited(graph, "graph stats", PURPOSE, {"picture": out is not None}) as entry:
+    with audited(graph, "graph stats", PURPOSE, {"picture": out is not None}, made=False) as entry:
         taste_graph = TasteGraph.open(graph, opened, purpose=PURPOSE)
         purpose = taste_graph.purpose
         entry.policy = purpose.policy
@@ -140,15 +140,10 @@ def as_text(answer: dict[str, Any]) -> str:
     lines = [f"taste graph {answer['graph']} ({answer['fingerprint']})", ""]
     for name, about in answer["nodes"].items():
         lines.append(
-            f"{name:18} {_number(about['nodes']):>12}  {_number(about['cold'])} cold  saves {_shown(about['degree'])}"
+            f"{name:18} {_number(about['nodes']):>12}  {_cold(about['cold'])}  saves {_shown(about['degree'])}"
         )
     for name, about in answer["edges"].items():
-        span = (
-            f"{about['first'] or '-'} to {about['last'] or '-'}"
-            if about["without_time"] != about["edges"]
-            else "no times"
-        )
-        lines.append(f"{name:18} {_number(about['edges']):>12}  {about['source']} to {about['target']}, {span}")
+        lines.append(f"{name:18} {_number(about['edges']):>12}  {about['source']} to {about['target']}, {_span(about)}")
     for name, about in answer["signals"].items():
         lines.append(f"{name:18} {about['rows']:>12,}")
         lines += [f"    {example}" for example in about["examples"]]
@@ -167,6 +162,19 @@ def as_text(answer: dict[str, Any]) -> str:
 
 def _shown(figures: dict[str, int | None]) -> str:
     return ", ".join(f"{name} {_number(value)}" for name, value in figures.items())
+
+
+def _span(about: dict[str, Any]) -> str:
+    """The days of a relation's edges, "no times" where none has one, and said where the purpose hides them."""
+    if about["edges"] is not None and about["edges"] == about["without_time"]:
+        return "no times"
+    if about["first"] is None and about["last"] is None:
+        return "times hidden by purpose"
+    return f"{about['first'] or '-'} to {about['last'] or '-'}"
+
+
+def _cold(count: int | None) -> str:
+    return "cold hidden by purpose" if count is None else f"{count:,} cold"
 
 
 def _number(value: int | None) -> str:

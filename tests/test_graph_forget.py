@@ -409,3 +409,39 @@ def test_a_board_without_an_owner_belongs_to_nobody(world: Path):
     assert Catalog.open(world / "catalog").rows("boards") == 6
     found = forgotten_rows(world / "catalog", add_forgotten(world / "one.txt", "b5"))
     assert (found.users, found.boards, found.rows) == ([], [], {})
+
+
+def test_without_vectors_the_answer_says_that_none_was_searched(world: Path):
+    report = forget("ada", world / "g", world / "catalog")
+    assert report["note"].startswith("no vectors were given, none was searched")
+    assert report["searched"] == [str(world / "g")] and report["complete"]
+    items = vectors(world / "items", [f"i{i}" for i in range(40)])
+    assert "note" not in forget("ada", world / "g", world / "catalog", [items])
+
+
+def test_a_folder_of_trained_vectors_means_its_stores(world: Path):
+    """A user who is spelled like an item goes from the users, and the item stays."""
+    old = read_manifest(world / "g", "graph", "").fingerprint
+    with publish(world / "trained", "taste-encoder", {}, {"graph": old}) as work:
+        for name, ids in (("items", ["i0", "i1"]), ("boards", ["b0", "b1"]), ("users", ["ada", "dan"])):
+            vectors(work.path / name, ids, {"of": name}, graph=old)
+    report = forget("ada", world / "g", world / "catalog", [world / "trained", world / "trained" / "users"])
+    stores = [str(world / "trained" / name) for name in ("items", "boards", "users")]
+    assert report["searched"] == [str(world / "g"), *stores] and report["stale"] == stores
+    assert ItemVectors.open(world / "trained" / "boards").ids == ["b1"]
+    assert ItemVectors.open(world / "trained" / "users").ids == ["dan"]
+    assert report["found"] == {} and not report["complete"]  # learned from the old graph
+
+
+def test_a_store_of_users_who_are_all_spelled_like_items(world: Path):
+    """As train.gnn writes them for MovieLens: the store says what it is of."""
+    rows = tables()
+    for table, column in (("interactions", "user_id"), ("boards", "owner_id"), ("follows", "user_id")):
+        for row in rows[table]:
+            row[column] = {"ada": "i7", "dan": "i8"}.get(row[column], row[column])
+    catalog = write_catalog(world / "alike", rows)
+    build_graph(catalog, world / "h", **OPTIONS)
+    people, items = (vectors(world / name, ["i7", "i8"], {"of": name}) for name in ("users", "items"))
+    report = forget("i7", world / "h", catalog, [people, items])
+    assert ItemVectors.open(people).ids == ["i8"] and ItemVectors.open(items).ids == ["i7", "i8"]
+    assert report["complete"]

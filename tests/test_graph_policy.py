@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 from graph.audit import NOTHING, audit_path, audited, read_audit, verify_audit
-from graph.commands import build_graph
+from graph.commands import add_edges, build_graph
+from graph.forget import forget
 from graph.policy import DAY, DEFAULT, load_policy
 from graph.relation import HOLDS, SAVED
+from graph.stats import stats
 from graph.store import TasteGraph
 from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import TABLES
@@ -158,6 +160,7 @@ def test_no_purpose_may_need_less_than_the_build_keeps(tmp_path: Path, kept: int
 def test_a_block_leaves_one_line_however_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NAVIGATOR_ACTOR", "ada")
     out, source = tmp_path / "out", tmp_path / "source"
+    source.mkdir()
     with audited(out, "refine", "export", {"dim": 8}, also=source) as entry:
         entry.policy, entry.artefacts["graph"] = "p1", "f1"
     with pytest.raises(UserError), audited(out, "refine", "export") as entry:
@@ -329,3 +332,31 @@ def test_a_build_leaves_out_what_is_older_than_its_policy_keeps(tmp_path: Path, 
     refused = pq.read_table(folder / "rejects.parquet").to_pylist()
     assert [row["reason"] for row in refused if row["relation"] == "saved"] == ["older than the policy keeps"] * 6
     assert sum(row["relation"] == "holds" for row in refused) == 12  # no time: nobody can show that they are young
+
+
+def test_what_tells_of_single_owners_needs_a_purpose_for_it(tmp_path: Path):
+    folder, catalog = built(tmp_path, None)
+    TasteGraph.open(folder, catalog, "train").purpose.check_single_owners("vectors of single users")
+    with pytest.raises(
+        UserError, match=r"purpose 'stats'.* fewer than 5 .* vectors of single users need a purpose with"
+    ):
+        TasteGraph.open(folder, catalog, "stats").purpose.check_single_owners("vectors of single users")
+    assert read_audit(audit_path(folder))[-1]["outcome"] == "refused"
+
+
+def test_a_missing_input_gets_no_log(tmp_path: Path):
+    """Mistyped: neither beside what is read nor beside what a line would go to as well; what is made keeps its log."""
+    folder, catalog = built(tmp_path, None)
+    for command in (
+        lambda: stats(tmp_path / "nog", catalog.path),
+        lambda: forget("u0", tmp_path / "nog", catalog.path),
+        lambda: forget("u0", tmp_path / "nog", tmp_path / "nowhere"),
+        lambda: add_edges(tmp_path / "nog", tmp_path / "e.parquet", catalog.path, tmp_path / "out"),
+        lambda: build_graph(tmp_path / "nowhere", tmp_path / "out2"),
+    ):
+        with pytest.raises(UserError, match="does not exist"):
+            command()
+    assert sorted(p.name for p in tmp_path.glob("*.jsonl")) == ["g.audit.jsonl", "out.audit.jsonl"]
+    with pytest.raises(UserError, match="'ghost' is not"):
+        forget("ghost", folder, catalog.path)
+    assert read_audit(audit_path(folder))[-1]["outcome"] == "refused"

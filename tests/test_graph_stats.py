@@ -333,3 +333,15 @@ def test_added_saves_are_no_impressions_and_what_was_last_is_said_to_be_open(hom
 def test_a_board_that_only_added_edges_know_is_its_own(home: Path, tmp_path: Path):
     grown = add_to(home, tmp_path, [("fresh", "i1", 50), ("fresh", "i9", 50)], "holds")
     assert stats(grown, home / "catalog")["nodes"]["board"]["nodes"] == 8
+
+
+def test_what_the_purpose_hides_is_not_said_to_be_absent(home: Path, tmp_path: Path):
+    """Ten people are asked for, and there are six users: no figure of theirs, but their edges have times."""
+    rules = yaml.safe_load(DEFAULT.read_text())
+    rules["purposes"]["stats"]["minimum_group_size"] = 10
+    shutil.copytree(home / "closed", tmp_path / "graph")
+    (tmp_path / "graph" / "policy.yaml").write_text(yaml.safe_dump(rules))
+    lines = stats(tmp_path / "graph", home / "catalog")["text"].splitlines()
+    users, saved, has = (next(s for s in lines if s.startswith(f"{name} ")) for name in ("user", "saved", "has"))
+    assert "cold hidden by purpose" in users and "user to item, times hidden by purpose" in saved
+    assert has.endswith("no times")
