@@ -38,10 +38,11 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a policy and a list of forgotten people leave out: SQL conditions by table, and the oldest time."""
+    """What a policy and a list of forgotten people leave out: SQL conditions by table, the oldest time, and follows."""
 
     stay: Callable[[str], str] = lambda table: "true"
     oldest: int | None = None
+    follows: bool = True
 
 
 @dataclass
@@ -131,12 +132,14 @@ def _divide(work: Assembly) -> tuple[Divided, Divided, Grouped | None]:
     )
     test_table = interaction_table(folder, config["test_actions"]) if given else None
     tables = [board_table(folder), users_table, *([test_table] if test_table else [])]
-    follows_table = follow_table(folder)
+    follows_table = follow_table(folder) if work.limits.follows else None
     boards = Boards.of(_kept_rows(work, "boards"))
     tables = [_staying(work, table) for table in tables]
     follows_table = None if follows_table is None else _staying(work, follows_table)
     ingest.nodes("item", pa.array(work.catalog.item_ids, pa.string()))
     ingest.nodes("board", boards.ids)
+    if config["actions"] is None:
+        work.counts["actions_counted"] = ingest.rows_by_action(tables[1])
     user_ids = ingest.sources([*tables[1:], *([follows_table] if follows_table else [])])
     ingest.nodes("user", user_ids)
     found = [

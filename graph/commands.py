@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from graph.add import add_edges
@@ -55,7 +56,7 @@ def build_graph(
         interests: link items to the titles of their boards, or to their own keywords; keywords leak held-out saves
             where boards are made of keywords, as in openclipart.
         actions: which actions of interactions.parquet count as saves; all by default, without test_actions and
-            impressions.
+            impressions: the answer's actions_counted says which and how many, so that views taken for saves are seen.
         test_actions: actions whose interactions are the test saves (user_split given).
         impressions: actions that only show an item; what a user was shown and did not save becomes a signal.
         prune: thin popular items (graph.csr); without it every training save is an edge.
@@ -68,7 +69,7 @@ def build_graph(
             and written as test requests; a user's interactions are not touched.
         unseen_valid: a further share of the owners, as validation requests.
         policy: YAML file of purposes, or a graph folder that carries one; Navigator's own by default.
-        forgotten: list of people who are left out (see `navigator graph forget`); OUT.forgotten.json by default.
+        forgotten: list of people who are left out (see `navigator graph forget`); OUT.forgotten.txt by default.
 
     Returns:
         Counts of nodes, edges, refused rows, held-out saves and signals.
@@ -99,10 +100,12 @@ def build_graph(
         rules.check_types(["holds", "saved", "has", "about", *(["co_saved"] if co_saves else [])])
         if interests == "boards":
             rules.check_field("titles")
+        _check_fields(opened, rules)
+        rows_left_out = _left_out(opened, rules)
         with publish(out, "graph", config, inputs, seed) as work, tqdm(total=2, desc="taste graph", unit="step") as bar:
             theirs = forgotten_rows(opened.path, left_out)
             work.metrics = assemble(work.path, opened, config, _limits(rules, theirs))
-            work.metrics["forgotten"] = theirs.rows
+            work.metrics |= {"forgotten": theirs.rows, "left_out_by_policy": rows_left_out}
             bar.update()
             if signals:
                 work.metrics |= write_signals(work.path, opened, config, work.metrics, bar)
@@ -136,4 +139,39 @@ def _check_options(config: dict[str, Any]) -> None:
 def _limits(rules: Purpose, theirs: Theirs) -> Limits:
     """What the policy and the list of forgotten people leave out of a build."""
     oldest = None if rules.retention_days is None else int(time.time()) - rules.retention_days * DAY
-    return Limits(theirs.stay if theirs.users else lambda table: "true", oldest)
+    return Limits(theirs.stay if theirs.users else lambda table: "true", oldest, "follows" in rules.edge_types)
+
+
+def _check_fields(catalog: Catalog, rules: Purpose) -> None:
+    """Raises UserError: the catalogue has times, weights or titles of boards that the purpose may not read.
+
+    The split, the pruning and the signals go by them, so there is no honest graph without.
+    """
+    columns = {
+        "time": (("board_items", "saved_at"), ("interactions", "at"), ("follows", "at")),
+        "weight": (("board_items", "weight"), ("interactions", "weight"), ("follows", "weight")),
+        "titles": (("boards", "title"),),
+    }
+    for name, places in columns.items():
+        if name not in rules.fields and any(_has_values(catalog.path / f"{t}.parquet", column) for t, column in places):
+            rules.check_field(name)
+
+
+def _has_values(path: Path, column: str) -> bool:
+    """Whether a table is there and any row of the column is neither null nor empty."""
+    if not path.is_file() or column not in pq.read_schema(path).names:
+        return False
+    with pq.ParquetFile(path) as file:
+        return any(
+            value not in (None, "")
+            for batch in file.iter_batches(columns=[column])
+            for value in batch[0].unique().to_pylist()
+        )
+
+
+def _left_out(catalog: Catalog, rules: Purpose) -> dict[str, int]:
+    """Rows of relations that a graph can do without and that the purpose may not read, by relation."""
+    path = catalog.path / "follows.parquet"
+    if "follows" in rules.edge_types or not path.is_file():
+        return {}
+    return {"follows": pq.read_metadata(path).num_rows}

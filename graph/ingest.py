@@ -134,6 +134,13 @@ class Ingest:
         rows = self.db.execute(f"SELECT DISTINCT action FROM {quoted(path)} ORDER BY 1").fetchall()
         return [str(row[0]) for row in rows]
 
+    def rows_by_action(self, table: Table) -> dict[str, int]:
+        """How many of a table's rows that count are of each action; one without an action is of ""."""
+        query = (
+            f"SELECT coalesce(action, '') AS name, count(*) FROM {quoted(table.path)} WHERE {table.where} GROUP BY name"
+        )
+        return dict(self.db.execute(f"{query} ORDER BY name").fetchall())
+
     def edges(self, table: Table, n_sources: int) -> tuple[Grouped, Rejected]:
         """The acceptable rows of a table, grouped by source; duplicates are still among them."""
         rejected = Rejected(table)

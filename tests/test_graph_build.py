@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from graph.commands import build_graph
 from graph.csr import Flat, Prune, degree_limit, kept_edges, write_relation
 from graph.grouped import Grouped
 from graph.ingest import Ingest, Table
+from graph.policy import DEFAULT
 from graph.relation import CO_SAVED, FOLLOWS, HOLDS, SAVED, Edges, Relation
 from graph.saves import Saves
 from graph.store import TasteGraph
@@ -301,3 +303,37 @@ def test_purposes_see_what_the_policy_lists_and_prune_can_be_left_out(tmp_path: 
     degree = pq.read_table(tmp_path / "g" / "nodes_item.parquet").to_pylist()
     assert [(row["degree"], row["cold"]) for row in degree] == [(41, False), (1, False), (1, False)]
     assert HOLDS in TasteGraph.open(tmp_path / "g", catalog).edge_types
+
+
+def test_a_build_says_which_actions_it_took_for_saves(tmp_path: Path):
+    rows = [("u", f"i{i}", action, i + 1) for i, action in enumerate(["save", "view", "view", None, "show"])]
+    catalog_of(tmp_path / "c", 5, interactions=interactions(*rows))
+    done = build_graph(tmp_path / "c", tmp_path / "g", impressions=["show"], **FAST)
+    assert done["actions_counted"] == {"": 1, "save": 1, "view": 2}
+    assert "actions_counted" not in build_graph(tmp_path / "c", tmp_path / "h", actions=["save"], **FAST)
+
+
+def test_a_build_obeys_its_own_purpose(tmp_path: Path):
+    """Follows are left out and counted; times, weights and titles that it may not read are refused in one line."""
+    rules = yaml.safe_load(DEFAULT.read_text())
+    build = rules["purposes"]["build"]
+    tables = {
+        "interactions": interactions(*(("u", f"i{i}", "save", i + 1, 2.0) for i in range(4)), weighted=True),
+        "boards": [{"board_id": "b", "title": "B", "owner_id": "o"}],
+        "follows": [{"user_id": "u", "board_id": "b", "at": 1}],
+    }
+    catalog = catalog_of(tmp_path / "c", 4, **tables)
+
+    def built(**changes: list[str]) -> dict:
+        (tmp_path / "p.yaml").write_text(
+            yaml.safe_dump({"purposes": {**rules["purposes"], "build": {**build, **changes}}})
+        )
+        return build_graph(tmp_path / "c", tmp_path / "g", policy=tmp_path / "p.yaml", **FAST)
+
+    for missing in ("time", "weight", "titles"):
+        with pytest.raises(UserError, match=f"purpose 'build' .* may not read field '{missing}'"):
+            built(fields=[name for name in build["fields"] if name != missing])
+    assert built()["left_out_by_policy"] == {}
+    done = built(edge_types=[name for name in build["edge_types"] if name != "follows"])
+    assert done["left_out_by_policy"] == {"follows": 1} and "edges_follows" not in done
+    assert "follows" not in [edge_type[1] for edge_type in TasteGraph.open(tmp_path / "g", catalog).edge_types]
