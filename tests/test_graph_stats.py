@@ -81,7 +81,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     build_graph(home / "catalog", home / "last", unseen_owners=0.4, **options)
     build_graph(home / "catalog", home / "cut", user_split="global-time", global_quantile=0.7, **options)
-    build_graph(home / "catalog", home / "last-plain", **(options | {"co_saves": 0}))
+    build_graph(home / "catalog", home / "last-plain", **({**options, "co_saves": 0}))
     build_graph(home / "catalog", home / "closed", **({**options, "policy": None}))
     return home
 
