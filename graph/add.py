@@ -33,17 +33,16 @@ from navigator.contracts.manifest import file_digest
 def add_edges(graph: Path, edges: Path, catalog: Path, out: Path, relation: str = "saved") -> dict[str, Any]:
     """Add edges to a taste graph without building it again; signals are made anew with the graph's own options.
 
-    All added edges train; what is held out stays as the build chose it. Of a graph split by leave-last-out the held-out
-    saves of a user whose later saves are added are then no longer the user's last, which `navigator graph stats` notes:
-    to move the split, put the edges into the catalogue and build again. After a time cut later edges are refused.
-
     Args:
         graph: taste graph folder; it stays as it is.
         edges: Parquet file with the columns source, target (external ids) and, if known, at (whole seconds since 1970;
             empty or -1 is unknown) and weight (0 to 65504). Keep it where it is: `navigator graph forget` adds it
             again, without the user's rows.
         catalog: catalogue folder the graph was built from; it has all items.
-        out: folder of the larger graph, another one than `graph`.
+        out: folder of the larger graph, another one than the graph's. All added edges train, and what is held out stays
+            as the build chose it: under leave-last-out the held-out saves of a user whose later saves are added are no
+            longer the user's last, which `navigator graph stats` notes. To move the split, put the edges into the
+            catalogue and build again. After a time cut later edges are refused.
         relation: holds (board to item), saved (user to item) or follows (user to board).
 
     Returns:
