@@ -404,6 +404,7 @@ def test_validation_sees_what_the_owner_saved_and_ranks_the_rest(shop: Path):
         (["--loop.learning_rates", "{tower: 1}"], "'tower'; the parts are table, encoder"),
         (["--loop.batch_size", "0"], "loop.batch_size 0"),
         (["--purpose", "nosy", "--loop.precision", "no"], "nosy"),
+        (["--purpose", "stats"], "vectors of single users"),
         (["--objective.encodr", "x"], "encodr"),
     ],
 )

@@ -53,6 +53,7 @@ def gnn(
     first = os.environ.get("RANK", "0") == "0"
     with audited(out, "train.gnn", purpose, parameters, also=graph) if first else nullcontext() as entry:
         taste_graph = TasteGraph.open(graph, opened, purpose=purpose)
+        taste_graph.purpose.check_single_owners("vectors of single users")
         if entry is not None:
             entry.artefacts |= inputs
         if is_current(out, KIND, config, inputs):
