@@ -2,7 +2,7 @@
 
 Order: score descending, then the smaller item index. HR@10 is 1 when any target is among the first ten (TREC:
 Success@10). NDCG@10 has binary gains and the ideal cut at min(number of targets, 10). recall@50 is the share of targets
-among the first fifty. Each is per query; means are taken elsewhere.
+among the first fifty; `ranking_metrics` cuts anywhere. Each is per query; means are taken elsewhere.
 """
 
 from collections.abc import Sequence
@@ -88,3 +88,30 @@ def per_query(indices: np.ndarray, targets: Sequence[Sequence[int]]) -> dict[str
         hits[:, :50].sum(1) / sizes,
     )
     return {name: np.asarray(value) for name, value in zip(METRICS, values, strict=True)}
+
+
+def hits(ranked: np.ndarray, targets: Sequence[Sequence[int]]) -> np.ndarray:
+    """(q, k) bool, which places of the (q, k) ranked items (-1 for none) hold a target of their row."""
+    owner = np.repeat(np.arange(len(targets)), [len(own) for own in targets])
+    wanted = np.array([item for own in targets for item in own], np.int64)
+    width = max(int(ranked.max(initial=0)), int(wanted.max(initial=0))) + 1
+    return np.isin(ranked + width * np.arange(len(ranked))[:, None], owner * width + wanted) & (ranked >= 0)
+
+
+def ranking_metrics(ranked: np.ndarray, targets: Sequence[Sequence[int]], k: int) -> dict[str, np.ndarray]:
+    """Recall@k = hits / number of targets, NDCG@k with the ideal cut at min(targets, k), HR@k (any hit), each per owner.
+
+    Args:
+        ranked: (q, >= k unless the catalogue is smaller) item indices, best first, -1 for none.
+        targets: what was held out of each owner, at least one; a repeat counts once.
+        k: cut.
+
+    Returns:
+        ``recall@k``, ``ndcg@k``, ``hr@k`` -> (q,) float64.
+    """
+    found = hits(ranked[:, :k], targets)
+    sizes = np.array([len(set(own)) for own in targets])
+    discounts = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)[np.minimum(sizes, k) - 1]
+    values = found.sum(axis=1) / sizes, found @ discounts[: found.shape[1]] / ideal, found.any(axis=1)
+    return {f"{name}@{k}": np.asarray(v, np.float64) for name, v in zip(("recall", "ndcg", "hr"), values, strict=True)}

@@ -18,7 +18,7 @@ from bench.cli import main
 from bench.graph.baselines import cosine_weights, ease_weights, fit
 from bench.graph.commands import rank, sampler
 from bench.graph.figures import RankReport
-from bench.graph.metrics import intervals, ranking_metrics, recall_among
+from bench.graph.metrics import intervals, recall_among
 from bench.intervals import bootstrap
 from bench.systems.ease import Ease
 from bench.systems.item_knn import ItemKnn
@@ -26,6 +26,7 @@ from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import TABLES
 from navigator.contracts.signals import Query, TasteSequence, write_sequences
 from navigator.contracts.vectors import write_vectors
+from navigator.metrics import ranking_metrics
 
 ROOT = Path(__file__).parents[1]
 PINTEREST = ROOT.parent / "shared" / "data" / "pinterest-graph"

@@ -11,7 +11,7 @@ import torch
 
 from graph.store import TasteGraph
 from navigator.contracts import Catalog, ItemVectors, UserError
-from navigator.contracts.signals import TASKS, Query, TasteSequence, make_queries
+from navigator.contracts.signals import Query, TasteSequence, valid_queries
 from navigator.contracts.vectors import normalise
 from navigator.native import NativeRecommender
 from navigator.recommend import Recommender
@@ -78,14 +78,7 @@ class World:
 
     def valid_queries(self, limit: int = 0) -> list[Query]:
         """Validation queries of every task that has some; a seeded choice of `limit` when that is not 0."""
-        found: list[Query] = []
-        for task in TASKS:
-            if any(s.task == task and s.valid and s.items for s in self.sequences):
-                found += make_queries(self.sequences, task, "valid")
-        if limit and len(found) > limit:
-            keep = np.sort(np.random.default_rng(0).permutation(len(found))[:limit])
-            found = [found[i] for i in keep]
-        return found
+        return valid_queries(self.sequences, limit)
 
 
 def open_world(

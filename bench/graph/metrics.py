@@ -1,8 +1,4 @@
-"""Recall@k, NDCG@k and HR@k with several targets an owner, and their bootstrap intervals, for tens of thousands of owners.
-
-Recall@k = hits / number of targets; NDCG@k has binary gains and the ideal cut at min(targets, k); HR@k is 1 when any
-target is among the first k (TREC: R@k, nDCG@k, Success@k). All are per owner; means are taken over owners.
-"""
+"""Recall among cold targets, and bootstrap intervals for tens of thousands of owners (metrics: navigator.metrics)."""
 
 from collections.abc import Sequence
 
@@ -10,35 +6,9 @@ import numpy as np
 
 from bench.encoder.figures import Figure
 from bench.intervals import RESAMPLES
+from navigator.metrics import hits
 
 _BLOCK = 1 << 20  # drawn indices held at once, as in bench.intervals: equal seeds give equal resamples
-
-
-def hits(ranked: np.ndarray, targets: Sequence[Sequence[int]]) -> np.ndarray:
-    """(q, k) bool, which places of the (q, k) ranked items (-1 for none) hold a target of their row."""
-    owner = np.repeat(np.arange(len(targets)), [len(own) for own in targets])
-    wanted = np.array([item for own in targets for item in own], np.int64)
-    width = max(int(ranked.max(initial=0)), int(wanted.max(initial=0))) + 1
-    return np.isin(ranked + width * np.arange(len(ranked))[:, None], owner * width + wanted) & (ranked >= 0)
-
-
-def ranking_metrics(ranked: np.ndarray, targets: Sequence[Sequence[int]], k: int) -> dict[str, np.ndarray]:
-    """Metrics of every owner.
-
-    Args:
-        ranked: (q, >= k unless the catalogue is smaller) item indices, best first, -1 for none.
-        targets: what was held out of each owner, at least one; a repeat counts once.
-        k: cut.
-
-    Returns:
-        ``recall@k``, ``ndcg@k``, ``hr@k`` -> (q,) float64.
-    """
-    found = hits(ranked[:, :k], targets)
-    sizes = np.array([len(set(own)) for own in targets])
-    discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discounts)[np.minimum(sizes, k) - 1]
-    values = found.sum(axis=1) / sizes, found @ discounts[: found.shape[1]] / ideal, found.any(axis=1)
-    return {f"{name}@{k}": np.asarray(v, np.float64) for name, v in zip(("recall", "ndcg", "hr"), values, strict=True)}
 
 
 def recall_among(

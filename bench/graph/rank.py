@@ -15,7 +15,7 @@ from bench.device import describe_device
 from bench.encoder.seeds import recipes
 from bench.graph.baselines import fit
 from bench.graph.figures import SCHEMA_VERSION, RankReport, Slice, SystemRow
-from bench.graph.metrics import intervals, ranking_metrics, recall_among
+from bench.graph.metrics import intervals, recall_among
 from bench.graph.stores import VectorRanker, open_store
 from bench.graph.tables import compact_table, markdown, protocol
 from bench.inputs import queries_digest
@@ -23,6 +23,7 @@ from navigator.contracts import Catalog, is_current, publish
 from navigator.contracts.manifest import commit, versions, write_text
 from navigator.contracts.report import Split
 from navigator.contracts.signals import Query, make_queries
+from navigator.metrics import ranking_metrics
 
 KIND = "graph-rank-report"
 

@@ -100,6 +100,18 @@ def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> 
     return queries
 
 
+def valid_queries(sequences: Sequence[TasteSequence], limit: int = 0) -> list[Query]:
+    """Validation queries of every task that has some; a seeded choice of `limit` when that is not 0."""
+    found: list[Query] = []
+    for task in TASKS:
+        if any(s.task == task and s.valid and s.items for s in sequences):
+            found += make_queries(sequences, task, "valid")
+    if limit and len(found) > limit:
+        keep = np.sort(np.random.default_rng(0).permutation(len(found))[:limit])
+        found = [found[i] for i in keep]
+    return found
+
+
 def leave_one_out(sequences: Iterable[TasteSequence], at_most: int = 20) -> list[Query]:
     """Each item of a board in turn asked for from all the others; of large boards the first `at_most` items.
 

@@ -24,7 +24,7 @@ def export(
     """
     model.eval()
     gallery = model.everything(-1)
-    beside = world.content is not None and gallery.shape[1] == config["objective"]["dim"]  # ids alone, beside content
+    beside = world.content is not None and config["objective"]["encoder"] == "lightgcn"  # ids alone, laid beside it
     recipe = {
         "encoder": digest([config, inputs]), "normalised": True, "trained_on": inputs["graph"], "stage": "gnn",
     }  # fmt: skip

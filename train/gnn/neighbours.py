@@ -73,16 +73,7 @@ def _means(edges: Edges, n: int, content: np.ndarray) -> np.ndarray:
 
 def _fold_of_node(taste_graph: TasteGraph, name: str, owners: Owners, fold_of_owner: np.ndarray) -> np.ndarray:
     """(n,) fold of each board or user of the graph; one without training saves is in none."""
-    fold = dict(zip(zip_keys(owners, name), fold_of_owner[owners_of(owners, name)].tolist(), strict=True))
+    middle = owners.first["next-item"]
+    own = slice(0, middle) if name == "board" else slice(middle, None)
+    fold = dict(zip(owners.ids[own], fold_of_owner[own].tolist(), strict=True))
     return np.array([fold.get(node_id, -2) for node_id in taste_graph.node_ids(name)], np.int64)
-
-
-def owners_of(owners: Owners, node_type: str) -> slice:
-    """Where the owners of a node type stand among all."""
-    middle, end = owners.first["next-item"], owners.first["end"]
-    return slice(0, middle) if node_type == "board" else slice(middle, end)
-
-
-def zip_keys(owners: Owners, node_type: str) -> list[str]:
-    """External ids of the owners of a node type."""
-    return owners.ids[owners_of(owners, node_type)]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from navigator.contracts.signals import Query
-from navigator.metrics import nearest
+from navigator.metrics import nearest, ranking_metrics
 
 K = 20
 
@@ -26,11 +26,8 @@ class Validation:
         ranked = nearest(
             asked.float().cpu().numpy(), gallery.float().cpu().numpy(), K, [q.history for q in self.queries]
         )
-        hits = np.array([np.isin(row, q.targets) for row, q in zip(ranked, self.queries, strict=True)])
-        sizes = np.array([len(q.targets) for q in self.queries])
-        discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
-        ideal = np.cumsum(discounts)[np.minimum(sizes, hits.shape[1]) - 1]
-        return {"recall@20": float((hits.sum(1) / sizes).mean()), "ndcg@20": float((hits @ discounts / ideal).mean())}
+        figures = ranking_metrics(ranked, [q.targets for q in self.queries], K)
+        return {name: float(figures[name].mean()) for name in (f"recall@{K}", f"ndcg@{K}")}
 
 
 @torch.no_grad()

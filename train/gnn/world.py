@@ -6,7 +6,7 @@ import numpy as np
 
 from graph.store import TasteGraph
 from navigator.contracts import ItemVectors, UserError
-from navigator.contracts.signals import TASKS, Query, Task, make_queries
+from navigator.contracts.signals import TASKS, Query, Task, valid_queries
 from navigator.contracts.vectors import normalise
 
 NODE_OF: dict[Task, str] = {"board-completion": "board", "next-item": "user"}
@@ -89,7 +89,7 @@ def open_world(taste_graph: TasteGraph, vectors: ItemVectors | None, hard: bool,
             f"{taste_graph.path} has no hard negatives; build it with --walks 1000, or give --objective.hard_negatives 0"
         )
     content = None if vectors is None else normalise(vectors.float32(slice(None))[:, : vectors.content_dim])
-    return GnnWorld(len(item_ids), owners, content, negatives, _questions(taste_graph, limit))
+    return GnnWorld(len(item_ids), owners, content, negatives, valid_queries(taste_graph.sequences, limit))
 
 
 def _owners(taste_graph: TasteGraph) -> Owners:
@@ -103,13 +103,3 @@ def _owners(taste_graph: TasteGraph) -> Owners:
         sizes.append(np.diff(found.indptr))
     first["end"] = len(ids)
     return Owners(ids, np.concatenate([[0], np.cumsum(np.concatenate(sizes))]), np.concatenate(items), first)
-
-
-def _questions(taste_graph: TasteGraph, limit: int) -> list[Query]:
-    found: list[Query] = []
-    for task in TASKS:
-        if any(s.task == task and s.valid and s.items for s in taste_graph.sequences):
-            found += make_queries(taste_graph.sequences, task, "valid")
-    if limit and len(found) > limit:
-        found = [found[i] for i in np.sort(np.random.default_rng(0).permutation(len(found))[:limit])]
-    return found
