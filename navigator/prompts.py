@@ -1,7 +1,7 @@
-"""The few words that models are trained and asked with, kept in one place: training, serving and the bench must agree on them.
+"""What the language model is given to read, in one place: special tokens, the chat template and the words of each prompt.
 
-Some items never take part in the describe task, so that `navigator-bench language` can ask for descriptions that no
-training of ours has seen.
+Training, serving and the bench must agree on them. Some items never take part in the describe task, so that
+`navigator-bench language` can ask for descriptions that no training of ours has seen.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,24 @@ import torch
 
 from navigator.contracts.catalog import held_out
 
-DESCRIBE = (
-    "Item:"  # words first: language models rest much attention on the first token, which must not be a strange one
+RETRIEVE_TOKEN = "<|retrieve|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] in ('item', 'image') %}{{ item_token }}{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# Words first: language models rest much attention on the first token, which must not be a strange one.
+DESCRIBE = "Item:"
 DESCRIBE_TOKENS = 48  # of a text, the end not counted
 HELD_OUT_FOR_LANGUAGE = 0.1
 NOT_ASKED = -100
 
 
-def saved_words(title: str = "") -> str:
-    """What stands before a history's items: ``Saved:``, or a board's title and ``Saved:``."""
+def request_words(title: str = "") -> str:
+    """``Board: TITLE`` and ``Saved:``, or only the latter without a title."""
     return f"Board: {title}\nSaved:" if title else "Saved:"
 
 

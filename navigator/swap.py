@@ -41,7 +41,7 @@ def swap(
     """
     if not 1 <= tokens_per_item <= MAX_TOKENS_PER_ITEM:
         raise UserError(f"tokens per item is {tokens_per_item}; allowed are 1 to {MAX_TOKENS_PER_ITEM}")
-    stock = _load_stock(backbone, dtype)
+    stock = load_stock(backbone, dtype)
     tokenizer = AutoTokenizer.from_pretrained(backbone)
     tokenizer.add_special_tokens({"additional_special_tokens": [RETRIEVE_TOKEN]}, replace_extra_special_tokens=False)
     if len(tokenizer) > stock.get_input_embeddings().weight.shape[0]:
@@ -57,7 +57,12 @@ def swap(
     return model, NavigatorProcessor(tokenizer, spec["tokens"], dim, encoder, item_token)
 
 
-def _load_stock(backbone: str, dtype: torch.dtype) -> Any:
+def load_stock(backbone: str, dtype: torch.dtype) -> Any:
+    """The checkpoint before the swap.
+
+    Raises:
+        UserError: it cannot be loaded, or is no Qwen2.5-VL or Qwen3-VL.
+    """
     try:
         stock = AutoModelForImageTextToText.from_pretrained(backbone, dtype=dtype)
     except (OSError, ValueError) as error:
