@@ -22,6 +22,8 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+from navigator.contracts import UserError
+from navigator.layout import LAYOUT, Layout
 from navigator.tower import ItemTower, PatchTower, Tower
 
 
@@ -77,72 +79,102 @@ class Swapped:
         nn.init.zeros_(self.retrieval_head.weight)
         nn.init.zeros_(self.ranking_head.weight)
 
-    def retrieve(self, base: torch.Tensor, input_ids: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        """Unit query vectors (B, D) in the item space.
+    def retrieve(self, start: torch.Tensor, input_ids: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Unit query vectors (N, D) in the item space, one a retrieve token, in reading order (row by row).
 
         Args:
-            base: (B, D) where the query starts: the mean of the history's item vectors.
-            input_ids: (B, L), each row with one retrieve token; further inputs as the processor gives them.
+            start: (N, D) where each query starts, e.g. the mean of the history's item vectors.
+            input_ids: (B, L); further inputs as the processor gives them, see `read`.
         """
-        hidden = self.model(input_ids=input_ids, **inputs).last_hidden_state  # (B, L, H)
-        return self._query(base, self._at_retrieve(hidden, input_ids))
+        return self.query(start, self._at_retrieve(self.read(input_ids, **inputs), input_ids, len(start)))
 
     def rank(
-        self, base: torch.Tensor, candidates: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor,
-        pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **_: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        """Scores of C candidates for each request, in one forward pass.
-
-        Every candidate sees the prefix and none sees another; all start at the same position, so neither their order nor
-        their company can matter.
+        self, start: torch.Tensor, candidates: torch.Tensor, input_ids: torch.Tensor, **inputs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores of C candidates for each of N requests, in one forward pass; order and company of candidates cannot matter.
 
         Args:
-            base: (B, D) as in `retrieve`.
-            candidates: (B, C, D) unit item vectors of the candidates, for the score's starting point.
-            input_ids: (B, T) left-padded prefixes ending in the retrieve token, then C * k placeholders.
-            attention_mask: (B, T), 0 at padding.
-            pixel_values, image_grid_thw: tower input, request by request: its history, then its candidates.
+            start: (N, D) as in `retrieve`; every request has one retrieve token.
+            candidates: (N, C, D) unit item vectors of the candidates, for the score's starting point.
+            input_ids: (B, T); further inputs as the processor gives them, see `read`.
 
         Returns:
-            scores (B, C) and the query vectors (B, D).
+            scores (N, C) and the query vectors (N, D), requests in reading order.
+
+        Raises:
+            ValueError: the rows hold other numbers of retrieve tokens or candidates than `start` and `candidates` say.
         """
-        k, count = self.tokens_per_item, candidates.shape[1]
-        prefix = input_ids.shape[1] - count * k
-        mask, positions = _candidate_mask(attention_mask, prefix, k)
-        hidden = self.model(
-            input_ids=input_ids, attention_mask=mask, position_ids=positions, pixel_values=pixel_values,
-            image_grid_thw=image_grid_thw,
+        layout = Layout.of(inputs)
+        if layout is None:
+            raise ValueError("candidates are branches, so ranking needs a layout; make the inputs with candidates")
+        hidden = self.read(input_ids, **inputs)
+        query = self.query(start, self._at_retrieve(hidden, input_ids, len(start)))
+        last = hidden[layout.branch_ends() & (input_ids != self.config.retrieve_token_id)]  # (N * C, H)
+        if len(last) != candidates.shape[0] * candidates.shape[1]:
+            raise ValueError(f"the rows hold {len(last)} candidates, not {tuple(candidates.shape[:2])}")
+        return self.score(candidates, query, last.unflatten(0, candidates.shape[:2])), query
+
+    def read(
+        self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None = None,
+        image_grid_thw: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None,
+        mm_token_type_ids: torch.Tensor | None = None, past_key_values: Any = None, **layout: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """Hidden states (B, L, H), each token seeing what the layout says; without a layout, plain causal rows.
+
+        Args:
+            input_ids: (B, L).
+            pixel_values, image_grid_thw: tower input, (n, D) and (n, 3), items in reading order of their placeholders.
+            attention_mask: (B, L), 0 at padding; of plain rows only.
+            mm_token_type_ids: not needed, items are read like words.
+            past_key_values: a cache that these (then plain, unpadded) tokens continue; it is extended.
+            layout: the fields of Layout, all of them or none.
+
+        Raises:
+            UserError: a layout, but an attention kernel that takes no mask of its own.
+        """
+        if unknown := set(layout) - set(LAYOUT):
+            raise TypeError(f"unknown model inputs {', '.join(sorted(unknown))}")
+        placed = Layout.of(layout)
+        if placed is None:
+            mask, positions = attention_mask, _plain_positions(input_ids, attention_mask, past_key_values)
+        else:
+            kernel = self.model.language_model.config._attn_implementation
+            if kernel != "sdpa":
+                raise UserError(
+                    f"packed rows and candidates in one pass need attention sdpa, this model runs {kernel}; load it with "
+                    "sdpa, or rank through navigator.prefix, which needs no mask"
+                )
+            mask, positions = placed.mask(), placed.positions()
+        items = {} if pixel_values is None or not len(pixel_values) else {
+            "pixel_values": pixel_values, "image_grid_thw": image_grid_thw
+        }  # fmt: skip
+        return self.model(
+            input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=past_key_values,
+            use_cache=past_key_values is not None, **items,
         ).last_hidden_state  # fmt: skip
-        query = self._query(base, self._at_retrieve(hidden, input_ids))
-        last = hidden[:, prefix:].unflatten(1, (count, k))[:, :, -1]  # (B, C, H): each candidate's last token
-        start = torch.einsum("bcd,bd->bc", candidates.to(query), query)
-        return start + self.ranking_head(F.normalize(last, dim=-1))[..., 0], query
 
-    def _at_retrieve(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
-        found = input_ids == self.config.retrieve_token_id
-        if not bool((found.sum(1) == 1).all()):
-            raise ValueError(f"every request needs exactly one retrieve token; rows have {found.sum(1).tolist()}")
-        return hidden[found]  # (B, H)
-
-    def _query(self, base: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def query(self, start: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Unit queries (N, D) from where they start (N, D) and the hidden states (N, H) at their retrieve tokens."""
         # The unit hidden state keeps the correction on the scale of the unit vectors it corrects.
-        return F.normalize(base.to(hidden) + self.retrieval_head(F.normalize(hidden, dim=-1)), dim=-1)
+        return F.normalize(start.to(hidden) + self.retrieval_head(F.normalize(hidden, dim=-1)), dim=-1)
+
+    def score(self, candidates: torch.Tensor, query: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """(N, C) from item vectors (N, C, D), queries (N, D) and hidden states (N, C, H) at the candidates' last tokens."""
+        content = torch.einsum("ncd,nd->nc", candidates.to(query), query)
+        return content + self.ranking_head(F.normalize(hidden, dim=-1))[..., 0]
+
+    def _at_retrieve(self, hidden: torch.Tensor, input_ids: torch.Tensor, wanted: int) -> torch.Tensor:
+        found = hidden[input_ids == self.config.retrieve_token_id]  # (N, H)
+        if len(found) != wanted:
+            raise ValueError(f"the rows hold {len(found)} retrieve tokens, but {wanted} queries have a start")
+        return found
 
 
-def _candidate_mask(attention_mask: torch.Tensor, prefix: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boolean attention mask (B, 1, T, T), True = attend, and positions (3, B, T), for candidates after `prefix` tokens."""
-    total = attention_mask.shape[1]
-    index = torch.arange(total, device=attention_mask.device)
-    group = torch.where(index < prefix, -1, (index - prefix) // k)  # -1: prefix, else candidate number
-    causal = index[None, :] <= index[:, None]
-    visible = causal & ((group[None, :] == -1) | (group[None, :] == group[:, None]))
-    real = attention_mask.bool()
-    itself = torch.eye(total, dtype=torch.bool, device=index.device)  # padding attends to itself: no empty rows
-    mask = (visible & real[:, None, :]) | itself
-    length = real[:, :prefix].sum(1, keepdim=True)  # (B, 1)
-    before = (real.cumsum(1) - 1).clamp_min(0)
-    position = torch.where(index < prefix, before, length + (index - prefix) % k)
-    return mask[:, None], position.expand(3, -1, -1)
+def _plain_positions(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, past: Any) -> torch.Tensor:
+    """(3, B, L): 0, 1, ... from each row's first real token on, or on from the cache."""
+    before = 0 if past is None else past.get_seq_length()
+    real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return (before + real.long().cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
 
 
 class NavigatorQwen2_5_VL(Swapped, Qwen2_5_VLForConditionalGeneration):

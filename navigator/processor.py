@@ -15,17 +15,11 @@ from transformers.processing_utils import ProcessorMixin
 
 from navigator.contracts import ItemVectors, UserError
 from navigator.contracts.vectors import as_stored
+from navigator.layout import LAYOUT
 from navigator.model import KINDS
+from navigator.packing import Request, Vocabulary, pack
+from navigator.prompts import CHAT_TEMPLATE, RETRIEVE_TOKEN, request_words
 
-RETRIEVE_TOKEN = "<|retrieve|>"
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] in ('item', 'image') %}{{ item_token }}{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 PictureEncoder = Callable[[list[Any]], np.ndarray]
 
 
@@ -122,7 +116,7 @@ class NavigatorProcessor(ProcessorMixin):
     def requests(
         self, counts: Sequence[int], titles: Sequence[str] | None = None, candidates: int = 0
     ) -> dict[str, torch.Tensor]:
-        """Retrieval prompts: ``[Board: TITLE] Saved:`` + items + the retrieve token [+ candidate placeholders].
+        """Retrieval prompts, one a row: ``[Board: TITLE] Saved:`` + items + the retrieve token [+ candidate placeholders].
 
         Args:
             counts: history items of each request.
@@ -130,17 +124,40 @@ class NavigatorProcessor(ProcessorMixin):
             candidates: placeholders after the retrieve token, for `Swapped.rank`.
 
         Returns:
-            input_ids, attention_mask, mm_token_type_ids (B, L) and image_grid_thw (sum(counts) + B * candidates, 3).
+            input_ids, attention_mask, mm_token_type_ids (B, L) and image_grid_thw (sum(counts) + B * candidates, 3); with
+            candidates also the layout. Without, the rows are plain causal ones, which any attention kernel reads.
         """
-        rows = []
-        for i, count in enumerate(counts):
-            title = titles[i] if titles else ""
-            words = self.tokenizer.encode(f"Board: {title}\nSaved:" if title else "Saved:", add_special_tokens=False)
-            items = [self.item_token_id] * (count * self.tokens_per_item)
-            rows.append(
-                words + items + [self.retrieve_token_id] + [self.item_token_id] * (candidates * self.tokens_per_item)
-            )
-        return self.pad(rows) | {"image_grid_thw": self.grid(sum(counts) + candidates * len(counts))}
+        words = [self.words(title) for title in (titles or [""] * len(counts))]
+        asked = [Request(w, count, (count,), candidates) for w, count in zip(words, counts, strict=True)]
+        inputs, _ = self.packed(asked)
+        return inputs if candidates else {name: value for name, value in inputs.items() if name not in LAYOUT}
+
+    def packed(
+        self, requests: Sequence[Request], length: int | None = None
+    ) -> tuple[dict[str, torch.Tensor], list[int]]:
+        """Rows of one or several requests, none of which sees another.
+
+        Args:
+            requests: what each reads and asks.
+            length: tokens of a row at most, first fit; None is one request a row.
+
+        Returns:
+            input_ids, attention_mask, mm_token_type_ids, segment, branch, sees, position (B, T) and image_grid_thw; and the
+            numbers of the requests in reading order. Vectors go in that order: for each request its history, then its
+            candidates; starts of queries likewise, for each request one an ask.
+
+        Raises:
+            UserError: a request is longer than `length`.
+        """
+        tokens = Vocabulary(self.item_token_id, self.retrieve_token_id, self.tokenizer.pad_token_id)
+        inputs, order = pack(requests, self.tokens_per_item, tokens, length)
+        inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        inputs["image_grid_thw"] = self.grid(sum(request.items + request.candidates for request in requests))
+        return inputs, order
+
+    def words(self, title: str = "") -> list[int]:
+        """Token ids of what stands before the items, see `request_words`."""
+        return self.tokenizer.encode(request_words(title), add_special_tokens=False)
 
     def pad(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
         """Token lists to left-padded input_ids, attention_mask and (all-zero) mm_token_type_ids, each (B, L)."""
