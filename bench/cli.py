@@ -1,10 +1,11 @@
-"""navigator-bench: run the systems side by side, compare two runs, measure encoders and the taste graph."""
+"""navigator-bench: run the systems side by side, compare two runs, measure encoders, the taste graph and the language."""
 
 import sys
 
 from bench.compare import compare
 from bench.encoder.command import encoder
 from bench.graph.commands import rank, sampler, scale
+from bench.language.command import language
 from bench.run import run
 from navigator.cli_tools import Tree, run_commands
 
@@ -13,6 +14,7 @@ COMMANDS: Tree = {
     "compare": compare,
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
+    "language": language,
 }
 
 
