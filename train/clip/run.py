@@ -82,10 +82,9 @@ class Tuning:
         """Write the encoder's folder into the work folder, and drop what only training needed."""
         export(self.objective, self.source, self.tower_config.image_size, self.work)
         chosen = {name: config[name] for name in ("objective", "towers", "loop")}
-        counts = {k: v for k, v in metrics.items() if not isinstance(v, dict)} | {
-            "holdout": config["holdout"], "valid": config["valid"],
-        }  # fmt: skip
-        figures = {k: v for k, v in metrics.items() if isinstance(v, dict)}
+        told = metrics | metrics.get("throughput", {}) | {"holdout": config["holdout"], "valid": config["valid"]}
+        counts = {k: v for k, v in told.items() if not isinstance(v, dict)}
+        figures = {k: v for k, v in metrics.items() if isinstance(v, dict) and k != "throughput"}
         (self.work / "README.md").write_text(card(encoder, chosen, counts, figures, self.objective.config.fusion))
         for leftover in ("state.safetensors", "best.safetensors"):
             (self.work / leftover).unlink(missing_ok=True)

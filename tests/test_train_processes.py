@@ -1,0 +1,174 @@
+"""Post-training on two processes, by DDP and by FSDP2, equals one process; what they write is whole.
+
+On a CPU `accelerate` leaves FSDP off, so the tests turn it on by hand; the sharding itself (gloo) is the real one.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils.launch import prepare_multi_gpu_env
+from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor
+
+from navigator.contracts import UserError
+from train.loop import LoopConfig
+from train.sharding import name_layers
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs" / "accelerate"
+LOOP = LoopConfig(
+    steps=6, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=3, ema=0.5, seed=3, weight_decay=0.01
+)  # fmt: skip
+
+
+def load(name: str) -> ModuleType:
+    spec: Any = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def launch_environment(config: Path) -> dict[str, str]:
+    """What `accelerate launch --config_file` would tell its processes."""
+    parser: argparse.ArgumentParser = launch_command_parser()
+    arguments, _, _ = _validate_launch_command(
+        parser.parse_args(["--config_file", str(config), "--num_processes", "2", "script.py"])
+    )
+    return {k: v for k, v in prepare_multi_gpu_env(arguments).items() if k.startswith(("FSDP_", "ACCELERATE_"))}
+
+
+def force_fsdp(accelerator) -> None:
+    """What accelerate does on GPUs when its config says FSDP."""
+    accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+    assert accelerator.is_fsdp2
+
+
+def run_one(stock: Path, out: Path, fsdp: bool, language: str, stop_at: int | None = None) -> None:
+    """Train; the first process writes figures, the trained parameters, and the whole model as it would be published."""
+    AcceleratorState._reset_state()
+    training = load("test_training")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        world, _, result, lora = training.train_all(
+            stock, out, LOOP, stop_at, language, validate=True, prepare=force_fsdp if fsdp else None
+        )
+    except KeyboardInterrupt:
+        assert not (out / "figures.json").exists()
+        return
+    model = world.recommender.model
+    if os.environ.get("RANK", "0") != "0":
+        cut = [isinstance(p, DTensor) for p in model.parameters()]
+        (out / "cut.json").write_text(json.dumps([sum(cut), len(cut)]))
+        return
+    names = ("first_loss", "last_loss", "valid_start", "valid_best", "best_step", "steps", "examples")
+    (out / "figures.json").write_text(json.dumps({name: result[name] for name in names}))
+    model = lora.merge_and_unload() if lora is not None else model
+    model.save_pretrained(out / "model")
+    queries = world.recommender.query_vectors([[1, 2], [3]])  # the joined model answers like any other
+    save_file({"queries": torch.from_numpy(queries)}, out / "queries.safetensors")
+
+
+def everything(stock: Path, home: Path) -> None:
+    """All that two processes do, in one launch: starting Python twice takes longer than the training."""
+    run_one(stock, home / "ddp-lora", False, "lora")
+    run_one(stock, home / "fsdp-lora", True, "lora", 5)  # killed off a checkpoint, then run again
+    run_one(stock, home / "fsdp-lora", True, "lora")
+    run_one(stock, home / "fsdp-full", True, "full")
+
+
+@pytest.fixture(scope="module")
+def stock(make_backbone, tmp_path_factory) -> Path:
+    return make_backbone(tmp_path_factory.mktemp("processes") / "stock", "qwen2_5_vl")
+
+
+@pytest.fixture(scope="module")
+def pair(stock, tmp_path_factory) -> Path:
+    """What two processes wrote."""
+    home = tmp_path_factory.mktemp("pair")
+    script = home / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import importlib.util as u; from pathlib import Path\n"
+        f"s = u.spec_from_file_location('processes', {__file__!r}); m = u.module_from_spec(s); s.loader.exec_module(m)\n"
+        f"m.everything(Path({str(stock)!r}), Path({str(home)!r}))\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment |= launch_environment(CONFIGS / "fsdp.yaml")
+    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port, str(script)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=180, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return home
+
+
+@pytest.fixture(scope="module")
+def alone(stock, tmp_path_factory) -> Path:
+    """What one process writes."""
+    home = tmp_path_factory.mktemp("alone")
+    for language in ("lora", "full"):
+        run_one(stock, home / language, False, language)
+    return home
+
+
+@pytest.mark.parametrize(("by", "language"), [("ddp", "lora"), ("fsdp", "lora"), ("fsdp", "full")])
+def test_two_processes_equal_one_in_figures_checkpoints_and_what_is_published(alone, pair, by, language):
+    """FSDP with LoRA was interrupted and resumed too; the files are those of one process, to the name."""
+    one, two = alone / language, pair / f"{by}-{language}"
+    cut, all_of_them = json.loads((two / "cut.json").read_text())
+    assert cut == (all_of_them if by == "fsdp" else 0)
+    same_run(one, two)
+
+
+def same_run(one: Path, two: Path) -> None:
+    ours, theirs = (json.loads((folder / "figures.json").read_text()) for folder in (one, two))
+    assert ours["steps"] == 6 and ours["examples"] == 24 and ours["first_loss"] != ours["last_loss"]
+    for name, value in ours.items():
+        assert theirs[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    for file in ("state", "best", "model/model", "queries"):
+        first, second = (load_file(folder / f"{file}.safetensors") for folder in (one, two))
+        assert first.keys() == second.keys(), file
+        for name, value in first.items():
+            torch.testing.assert_close(second[name], value, atol=2e-3, rtol=1e-2, msg=lambda t, n=name: f"{n}: {t}")
+    assert [len((folder / "metrics.jsonl").read_text().splitlines()) for folder in (one, two)] == [9, 9]
+
+
+# --- the configs that are shipped -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_accelerate_config_is_one_that_accelerate_reads(path):
+    config: Any = load_config_from_file(str(path))  # refuses unknown keys
+    kinds = {"cpu": "NO", "one-gpu": "NO", "ddp": "MULTI_GPU", "fsdp": "FSDP"}
+    assert str(config.distributed_type) in (kinds[path.stem], f"DistributedType.{kinds[path.stem]}")
+    assert config.use_cpu == (path.stem == "cpu") and config.mixed_precision == "no"
+
+
+def test_the_fsdp_config_names_the_decoder_layers_of_both_backbones(make_backbone, tmp_path, monkeypatch):
+    for name, value in launch_environment(CONFIGS / "fsdp.yaml").items():
+        monkeypatch.setenv(name, value)
+    training = load("test_training")
+    for kind, layer in (("qwen2_5_vl", "Qwen2_5_VLDecoderLayer"), ("qwen3_vl", "Qwen3VLTextDecoderLayer")):
+        model = training.make_world(make_backbone(tmp_path / kind, kind)).recommender.model
+        plugin = FullyShardedDataParallelPlugin()
+        assert plugin.fsdp_version == 2 and layer in plugin.transformer_cls_names_to_wrap
+        name_layers(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin)), model)
+        assert plugin.transformer_cls_names_to_wrap == [layer]
+    plugin.transformer_cls_names_to_wrap = ["GPT2Block"]
+    with pytest.raises(UserError, match="GPT2Block, but the model has none of these"):
+        name_layers(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin)), model)
