@@ -8,6 +8,7 @@ requests in a row without one leaking into another. Everything follows from four
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -60,3 +61,10 @@ class Layout:
 
 
 LAYOUT = tuple(field.name for field in fields(Layout))
+
+
+def plain_positions(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, past: Any) -> torch.Tensor:
+    """(3, B, L) of plain causal rows: 0, 1, ... from each row's first real token on, or on from the cache."""
+    before = 0 if past is None else past.get_seq_length()
+    real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return (before + real.long().cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from navigator.contracts import UserError
-from navigator.layout import LAYOUT, Layout
+from navigator.layout import LAYOUT, Layout, plain_positions
 from navigator.tower import ItemTower, PatchTower, Tower
 
 
@@ -72,6 +72,11 @@ class Swapped:
     @property
     def tokens_per_item(self) -> int:
         return self.model.visual.tokens
+
+    @property
+    def takes_layout(self) -> bool:
+        """Whether the attention kernel reads a boolean mask: only then can rows have branches."""
+        return self.model.language_model.config._attn_implementation == "sdpa"
 
     def reset_new_parts(self) -> None:
         """Initial weights of tower and heads; heads start at zero, so a fresh model's query is its history's mean."""
@@ -136,18 +141,15 @@ class Swapped:
             raise TypeError(f"unknown model inputs {', '.join(sorted(unknown))}")
         placed = Layout.of(layout)
         if placed is None:
-            mask, positions = attention_mask, _plain_positions(input_ids, attention_mask, past_key_values)
+            mask, positions = attention_mask, plain_positions(input_ids, attention_mask, past_key_values)
         else:
-            kernel = self.model.language_model.config._attn_implementation
-            if kernel != "sdpa":
+            if not self.takes_layout:
                 raise UserError(
-                    f"packed rows and candidates in one pass need attention sdpa, this model runs {kernel}; load it with "
-                    "sdpa, or rank through navigator.prefix, which needs no mask"
+                    "packed rows and candidates in one pass need attention sdpa; else rank by navigator.prefix"
                 )
             mask, positions = placed.mask(), placed.positions()
-        items = {} if pixel_values is None or not len(pixel_values) else {
-            "pixel_values": pixel_values, "image_grid_thw": image_grid_thw
-        }  # fmt: skip
+        none = pixel_values is None or not len(pixel_values)
+        items = {} if none else {"pixel_values": pixel_values, "image_grid_thw": image_grid_thw}
         return self.model(
             input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=past_key_values,
             use_cache=past_key_values is not None, **items,
@@ -168,13 +170,6 @@ class Swapped:
         if len(found) != wanted:
             raise ValueError(f"the rows hold {len(found)} retrieve tokens, but {wanted} queries have a start")
         return found
-
-
-def _plain_positions(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, past: Any) -> torch.Tensor:
-    """(3, B, L): 0, 1, ... from each row's first real token on, or on from the cache."""
-    before = 0 if past is None else past.get_seq_length()
-    real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-    return (before + real.long().cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
 
 
 class NavigatorQwen2_5_VL(Swapped, Qwen2_5_VLForConditionalGeneration):
