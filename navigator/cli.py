@@ -8,6 +8,7 @@ from graph.stats import stats
 from navigator import catalog_commands, encode_commands, model_commands
 from navigator.cli_tools import Tree, run_commands
 from navigator.demo import demo
+from navigator.recommend_command import recommend
 
 COMMANDS: Tree = {
     "fetch": encode_commands.fetch,
@@ -25,7 +26,7 @@ COMMANDS: Tree = {
     "swap": model_commands.swap,
     "index": model_commands.index,
     "search": model_commands.search,
-    "recommend": model_commands.recommend,
+    "recommend": recommend,
     "demo": demo,
 }
 

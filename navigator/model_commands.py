@@ -1,4 +1,4 @@
-"""Commands around the model: swap, index, search, recommend."""
+"""Commands around the model: swap, index, search."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +87,7 @@ def search(
         k: how many results.
         sheet: write a contact sheet (query row, result row) to this PNG; needs --catalog.
     """
+    from navigator.answer_sheet import draw_answer, titles_of
     from navigator.index import ItemIndex
 
     if sum(given is not None for given in (text, image, item)) != 1:
@@ -99,74 +100,23 @@ def search(
         query = _encode_query(text, image, encoder, opened.manifest.config["content_encoder"])
         found = opened.search(opened.content_query(query), k)[0]
         shown, title = [], text or str(image)
-    return _answer(found, catalog, sheet, title, shown, image)
-
-
-def recommend(
-    model: Path, vectors: Path, index: Path, catalog: Path, board: str | None = None, user: str | None = None,
-    items: list[str] | None = None, k: int = 10, sheet: Path | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Recommend items for a board, a user or a list of items; what they have already is left out.
-
-    Args:
-        model: a swapped, trained model folder.
-        vectors: the item vectors it reads.
-        index: an index of those vectors.
-        catalog: the catalogue.
-        board: complete this board.
-        user: go on from this user's saves.
-        items: start from these item ids.
-        k: how many.
-        sheet: write a contact sheet (query row, result row) to this PNG.
-    """
-    from navigator.index import ItemIndex
-    from navigator.recommend import Recommender
-
-    opened = Catalog.open(catalog)
-    title, history = _history(opened, board, user, items)
-    recommender = Recommender.open(model, vectors)
-    found_index = ItemIndex.open(index, recommender.vectors.encoder)
-    query = recommender.query_vectors([recommender.vectors.rows_of(history).tolist()])
-    found = found_index.search(query, k, [set(history)])[0]
-    return _answer(found, catalog, sheet, title, history[-recommender.max_history :], None)
-
-
-def _history(catalog: Catalog, board: str | None, user: str | None, items: list[str] | None) -> tuple[str, list[str]]:
-    """A title and the item ids, oldest first."""
-    import pyarrow.compute as pc
-
-    if sum(given is not None for given in (board, user, items)) != 1:
-        raise UserError("give exactly one of --board ID, --user ID and --items a,b,c")
-    if items is not None:
-        unknown = [i for i in items if i not in catalog.item_index]
-        if unknown:
-            raise UserError(
-                f"item {unknown[0]!r} is not in catalog {catalog.path} ({len(catalog.item_ids):,} items); check the id"
-            )
-        return f"like {len(items)} items", items
-    table, key, value = ("board_items", "board_id", board) if board is not None else ("interactions", "user_id", user)
-    rows = catalog.table(table)
-    rows = rows.filter(pc.field(key) == value)
-    if not rows.num_rows:
-        known = sorted(set(catalog.table(table, [key])[key].to_pylist()))
-        some = f"; some that it has: {', '.join(known[:5])}" if known else "; it has none"
-        raise UserError(f"{key.removesuffix('_id')} {value!r} is not in catalog {catalog.path}{some}")
-    time = "saved_at" if board is not None else "at"
-    rows = rows.sort_by([(time, "ascending")]) if rows[time].null_count == 0 else rows
-    return f"{key.removesuffix('_id')} {value}", list(dict.fromkeys(rows["item_id"].to_pylist()))
+    titles = {} if catalog is None else titles_of(Catalog.open(catalog))
+    results = [{"item": i, "score": round(score, 4), "title": titles.get(i, "")} for i, score in found]
+    lines = [title, *(f"{n:3}  {r['score']:.4f}  {r['item']}  {r['title']}" for n, r in enumerate(results, 1))]
+    answer: dict[str, Any] = {"query": title, "results": results}
+    if sheet is not None:
+        if catalog is None:
+            raise UserError("--sheet needs --catalog, where the pictures are")
+        answer["sheet"] = draw_answer(Catalog.open(catalog), sheet, title, shown, [r["item"] for r in results], image)
+        lines.append(f"contact sheet: {sheet}")
+    return answer | {"text": "\n".join(lines)}
 
 
 def _encode_query(text: str | None, image: Path | None, encoder: str, needed: str) -> Any:
-    from encoders.load import load_encoder
     from encoders.pictures import UnreadablePictureError
-    from navigator.encode_commands import resolve_encoder
+    from navigator.retrieve import open_encoder
 
-    loaded = load_encoder(resolve_encoder(encoder))
-    if loaded.fingerprint != needed:
-        raise UserError(
-            f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder the "
-            "one they were embedded with (encoder_name in the manifest.json of the vectors)"
-        )
+    loaded = open_encoder(encoder, needed)
     if text is not None:
         return loaded.encode_texts([text])
     if image is None or not image.is_file():
@@ -175,38 +125,3 @@ def _encode_query(text: str | None, image: Path | None, encoder: str, needed: st
         return loaded.encode_pictures([image.read_bytes()])
     except UnreadablePictureError as error:
         raise UserError(f"picture {image} cannot be read ({error}); give a PNG, JPEG or WebP file") from error
-
-
-def _answer(
-    found: list[tuple[str, float]],
-    catalog: Path | None,
-    sheet: Path | None,
-    title: str,
-    shown: list[str],
-    image: Path | None,
-) -> dict[str, Any]:
-    """Results with titles, as a dict and as text; draws the contact sheet when asked."""
-    titles: dict[str, str] = {}
-    if catalog is not None:
-        items = Catalog.open(catalog).table("items", ["item_id", "title"])
-        titles = dict(zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True))
-    results = [{"item": i, "score": round(score, 4), "title": titles.get(i, "")} for i, score in found]
-    lines = [f"{n:3}  {r['score']:.4f}  {r['item']}  {r['title']}" for n, r in enumerate(results, 1)]
-    answer: dict[str, Any] = {"query": title, "results": results}
-    if sheet is not None:
-        if catalog is None:
-            raise UserError("--sheet needs --catalog, where the pictures are")
-        from navigator.sheet import SheetRow, contact_sheet
-
-        ids = [r["item"] for r in results]
-        pictures: dict[str, bytes | None] = dict(Catalog.open(catalog).images(shown + ids))
-        asked = [pictures.get(i) for i in shown] if image is None else [image.read_bytes() or None]
-        captions = [titles.get(i) or i for i in shown] if image is None else [image.name]
-        rows = [
-            SheetRow(title, asked, captions),
-            SheetRow("results", [pictures.get(i) for i in ids], [titles.get(i) or i for i in ids]),
-        ]
-        contact_sheet(rows if asked else rows[1:], sheet)
-        answer["sheet"] = str(sheet)
-        lines.append(f"contact sheet: {sheet}")
-    return answer | {"text": "\n".join([title, *lines])}
