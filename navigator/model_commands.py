@@ -113,10 +113,16 @@ def search(
 
 
 def _encode_query(text: str | None, image: Path | None, encoder: str, needed: str) -> Any:
+    from encoders.load import load_encoder
     from encoders.pictures import UnreadablePictureError
-    from navigator.retrieve import open_encoder
+    from navigator.encode_commands import resolve_encoder
 
-    loaded = open_encoder(encoder, needed)
+    loaded = load_encoder(resolve_encoder(encoder))
+    if loaded.fingerprint != needed:
+        raise UserError(
+            f"the index holds vectors of encoder {needed}, but {encoder!r} is {loaded.fingerprint}; give --encoder the "
+            "one they were embedded with (encoder_name in the manifest.json of the vectors)"
+        )
     if text is not None:
         return loaded.encode_texts([text])
     if image is None or not image.is_file():

@@ -4,7 +4,7 @@
    (navigator.fuse), the best `retrieve` of them are the candidates.
 2. Rank: the model's ranking head scores all candidates in one pass. Its order is one voice, the fused retrieval the other:
    score = (1 - ranking) * fused + ranking / (60 + place by the head). A head that was never trained (all zeros) has no
-   voice, nor has one without a history to read: then the order is retrieval's.
+   voice, nor has a model that has nothing to read: then the order is retrieval's.
 3. Diversify: greedily, score x decay for every similar item above (navigator.diversify); these scores are positive.
 4. Explain: the nearest history item and a board that holds both (navigator.explain).
 """
@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,10 +24,7 @@ from navigator.fuse import blend, fuse, places
 from navigator.index import ItemIndex
 from navigator.options import Options
 from navigator.recommend import Recommender
-from navigator.retrieve import check_index, content_part, lists_of, open_encoder, source_queries, with_keyword
-
-if TYPE_CHECKING:
-    from encoders.load import Encoder
+from navigator.retrieve import check_index, content_part, lists_of, model_can_start, source_queries, with_keyword
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,10 @@ class Answer:
 
 
 class Pipeline:
-    """Everything that a request needs, opened once; requests change nothing in it."""
+    """Everything that a request needs, opened once; requests change nothing in it but what is kept of sessions."""
 
-    def __init__(
-        self, recommender: Recommender, index: ItemIndex, catalog: Catalog, encoder: "Encoder | None" = None,
-        options: Options | None = None,
-    ):  # fmt: skip
-        self.recommender, self.index, self.catalog, self.encoder = recommender, index, catalog, encoder
+    def __init__(self, recommender: Recommender, index: ItemIndex, catalog: Catalog, options: Options | None = None):
+        self.recommender, self.index, self.catalog = recommender, index, catalog
         self.options, self.store = options or Options(), recommender.vectors
         check_index(index, self.store)
         self.boards = Boards.of(catalog, self.store.ids)
@@ -90,32 +83,33 @@ class Pipeline:
             vectors: the item vectors it reads.
             index: an index of these vectors.
             catalog: the catalogue, for titles, keywords and boards.
-            encoder: what reads the words of a request; None: words are no source.
+            encoder: what made the content of the vectors, to read words with; None: a title is read by the model alone.
             options: see Options.
             device, dtype: see navigator.recommend.
 
         Raises:
             UserError: an artefact is missing, broken, or not of the others.
         """
-        recommender = Recommender.open(model, vectors, device, dtype)
+        recommender = Recommender.open(model, vectors, device, dtype, encoder=encoder)
         found = ItemIndex.open(index, recommender.vectors.encoder)
-        reader = None if encoder is None else open_encoder(encoder, found.manifest.config["content_encoder"])
-        return cls(recommender, found, Catalog.open(catalog), reader, options)
+        return cls(recommender, found, Catalog.open(catalog), options)
 
     def recommend(
         self, history: Sequence[str], k: int = 10, title: str = "", text: str = "", exclude: Collection[str] = (),
-        include_seen: bool = False, keyword: str | None = None,
+        include_seen: bool = False, keyword: str | None = None, session: str | None = None,
     ) -> Answer:  # fmt: skip
         """Recommend k items.
 
         Args:
             history: item ids, oldest first; empty for a request in words alone.
             k: how many; fewer come back where fewer are left.
-            title: the board's, read by the model beside the history, and by the encoder if there is one and no `text`.
-            text: further words, for the encoder.
+            title: what the model reads beside the history: the board's title; without a history also the words asked for.
+            text: words whose nearest items, by the encoder, are a source.
             exclude: item ids that must not be recommended.
             include_seen: whether items of the history may be recommended again.
             keyword: only items that carry this keyword.
+            session: whose request it is; what the model has read of them is kept, and not read again when they come back
+                with more (navigator.prefix). One thread at a time may ask with a session.
 
         Raises:
             UserError: k outside 1 to `retrieve` or the catalogue, an unknown item or keyword, or nothing to go by.
@@ -127,11 +121,12 @@ class Pipeline:
             seen = rows[-self.recommender.max_history :]
             skip = {self.store.index[item] for item in exclude if item in self.store.index}
             skip |= set() if include_seen else set(rows.tolist())
-            lists = self._retrieve(seen, title, text, skip, keyword)
+            queries = source_queries(self.recommender, options.weights, seen, title, text, session)
+            lists = self._lists(queries, skip, keyword)
             fused = fuse(list(lists.values()), [options.weights[name] for name in lists])
             candidates, scores = (part[: options.retrieve] for part in fused)
         with _stage("rank", spent):
-            place = self._rank(seen, candidates, title)
+            place = self._rank(seen, candidates, title, session)
             if place is not None:
                 scores = blend(scores, place, options.ranking)
         with _stage("diversify", spent):
@@ -149,10 +144,7 @@ class Pipeline:
                 f"k is {k}; allowed are 1 to {limit}: of {len(self.store.ids):,} items {self.options.retrieve} are retrieved"
             )
 
-    def _retrieve(
-        self, seen: np.ndarray, title: str, text: str, skip: set[int], keyword: str | None
-    ) -> dict[str, np.ndarray]:
-        queries = source_queries(self.recommender, self.encoder, self.options.weights, seen, title, text)
+    def _lists(self, queries: dict[str, np.ndarray], skip: set[int], keyword: str | None) -> dict[str, np.ndarray]:
         if not queries:
             raise UserError(
                 "no source has anything to go by: give a history, or words and an encoder that reads them, and a weight "
@@ -167,11 +159,12 @@ class Pipeline:
                 )
         return lists_of(self.store, self.index, queries, self.options.retrieve, skip, allowed)
 
-    def _rank(self, seen: np.ndarray, candidates: np.ndarray, title: str) -> np.ndarray | None:
+    def _rank(self, seen: np.ndarray, candidates: np.ndarray, title: str, session: str | None) -> np.ndarray | None:
         """(C,) places by the ranking head, None where it has no voice."""
-        if not (self.head_is_trained and self.options.ranking and len(seen) and len(candidates)):
+        asked = self.head_is_trained and self.options.ranking > 0 and model_can_start(self.recommender, seen, title)
+        if not asked or not len(candidates):
             return None
-        return places(self.recommender.rank(seen.tolist(), candidates.tolist(), title))
+        return places(self.recommender.rank(seen.tolist(), candidates.tolist(), title, session))
 
     def _explain(
         self, found: np.ndarray, scores: np.ndarray, lists: dict[str, np.ndarray], ranking: Sequence[int | None],

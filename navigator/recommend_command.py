@@ -34,8 +34,9 @@ def recommend(
         similar: cosine of content from which two items are similar.
         ranking: the ranking head's voice against retrieval's, 0 (none) to 1; a head that was never trained has none.
         weights: of the sources of candidates, SOURCE=NUMBER,...; default model=1,content-graph=1,content=0.5,text=1.
-        titles: whether the model reads the board's title.
-        encoder: what made the vectors, to read --text and the board's title with; default "embedded" with --text, else none.
+        titles: whether the model reads the board's title (or, without a history, the words).
+        encoder: what made the vectors' content, to read words and titles with; default "embedded" where there is no history
+            or words are given, else none.
         keyword: only items that carry this keyword.
         include_seen: recommend also what they have already.
         timings: say how many milliseconds each stage took; the first request of a process is slower than the next.
@@ -49,9 +50,9 @@ def recommend(
     asked = who_asks(Catalog.open(catalog), board, user, items, text)
     from navigator.pipeline import Pipeline
 
-    reader = encoder or ("embedded" if asked.text else None)
+    reader = encoder or ("embedded" if asked.text or not asked.history else None)
     pipeline = Pipeline.open(model, vectors, index, catalog, reader, options)
-    title = asked.title if titles else ""
+    title = (asked.title or ("" if asked.history else asked.text)) if titles else ""
     answer = pipeline.recommend(asked.history, k, title, asked.text or asked.title,
                                 include_seen=include_seen, keyword=keyword)  # fmt: skip
     lines = [asked.name, *(line for n, r in enumerate(answer.results, 1) for line in _lines(n, r))]
@@ -154,5 +155,5 @@ def _notes(answer: "Answer", k: int) -> list[str]:
     if len(answer.results) < k:
         notes.append(f"{len(answer.results)} of {k}: no more items are left that may be recommended")
     if not answer.ranked:
-        notes.append("in the order of retrieval: the ranking head is untrained, switched off or had no history to read")
+        notes.append("in the order of retrieval: the ranking head is untrained, switched off or had nothing to read")
     return notes

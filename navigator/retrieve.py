@@ -12,7 +12,6 @@ the exact 200, once as many 47 %).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,45 +21,46 @@ from navigator.index import ItemIndex
 from navigator.metrics import nearest
 from navigator.recommend import Recommender, history_means
 
-if TYPE_CHECKING:
-    from encoders.load import Encoder
-
 IN_CONTENT_SPACE = ("content", "text")
 OVERFETCH = 8
 
 
 def source_queries(
     recommender: Recommender,
-    encoder: "Encoder | None",
     weights: dict[str, float],
     seen: np.ndarray,
     title: str,
     text: str,
+    session: str | None = None,
 ) -> dict[str, np.ndarray]:
     """The unit query of every source that has a weight and something to go by.
 
     Args:
-        recommender: the model and the store.
-        encoder: what reads words; without it there is no source "text".
+        recommender: the model, the store, and what reads words, if anything does.
         weights: source -> weight.
         seen: (H,) rows of the history that the model reads, oldest first; may be empty.
-        title: of the board, "" for none.
-        text: further words; they take the title's place as a source.
+        title: what the model reads beside the history, "" for nothing; without a history it must be told and encoded.
+        text: words of the source "text".
+        session: whose history it is, see Recommender.query_vectors.
 
     Returns:
         source -> (D,) in the item space, or for content and text (E,) in the encoder's.
     """
-    store, queries = recommender.vectors, {}
-    if len(seen) and weights["model"]:
-        queries["model"] = recommender.query_vectors([seen.tolist()], [title])[0]
+    store, queries, reads = recommender.vectors, {}, recommender.text_vectors
+    if weights["model"] and model_can_start(recommender, seen, title):
+        queries["model"] = recommender.query_vectors([seen.tolist()], [title], session=session)[0]
     if len(seen) and weights["content-graph"] and store.content_dim < store.dim:
         queries["content-graph"] = history_means(store.float32(seen), [len(seen)])[0]
     if len(seen) and weights["content"]:
         queries["content"] = history_means(content_part(store, seen), [len(seen)])[0]
-    words = text.strip() or title.strip()
-    if words and weights["text"] and encoder is not None:
-        queries["text"] = normalise(encoder.encode_texts([words])[:, : store.content_dim])[0]
+    if text.strip() and weights["text"] and reads is not None:
+        queries["text"] = normalise(reads([text])[0, : store.content_dim])
     return queries
+
+
+def model_can_start(recommender: Recommender, seen: np.ndarray, title: str) -> bool:
+    """Whether the model's query has a start: a history, or a title that an encoder reads (navigator.start)."""
+    return len(seen) > 0 or (bool(title.strip()) and recommender.text_vectors is not None)
 
 
 def lists_of(
@@ -135,21 +135,3 @@ def check_index(index: ItemIndex, store: ItemVectors) -> None:
             f"index {index.path} was built from vectors {built_from}, these are {store.manifest.fingerprint}; build it "
             "from them with `navigator index`"
         )
-
-
-def open_encoder(name: str, needed: str) -> "Encoder":
-    """The encoder that reads words and pictures for an index.
-
-    Raises:
-        UserError: it is not the one, of fingerprint `needed`, that made the indexed vectors.
-    """
-    from encoders.load import load_encoder
-    from navigator.encode_commands import resolve_encoder
-
-    loaded = load_encoder(resolve_encoder(name))
-    if loaded.fingerprint != needed:
-        raise UserError(
-            f"the index holds vectors of encoder {needed}, but {name!r} is {loaded.fingerprint}; give --encoder the "
-            "one they were embedded with (encoder_name in the manifest.json of the vectors)"
-        )
-    return loaded

@@ -2,8 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from navigator.options import Options
 from navigator.pipeline import Answer, Pipeline
 from navigator.recommend import Recommender
 from navigator.retrieve import content_part, lists_of, with_keyword
+from navigator.texts import TextVectors
 
 RNG = np.random.default_rng(11)
 
@@ -145,15 +146,16 @@ def refined(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def fresh(home: Path, project: Path, encoder: Any = None, head: bool = False, **options: Any) -> Pipeline:
-    """A pipeline over the refined store; with `head` the heads are random, as if trained."""
+def fresh(home: Path, project: Path, reads: TextVectors | None = None, head: bool = False, **options: Any) -> Pipeline:
+    """A pipeline over the refined store; with `head` the heads are random, as if trained; `reads` encodes words."""
     recommender = Recommender.open(home / "model", home / "vectors", "cpu", "float32")
+    recommender.text_vectors = reads
     if head:
         torch.manual_seed(5)
         for name in ("retrieval_head", "ranking_head"):
             torch.nn.init.normal_(getattr(recommender.model, name).weight, std=0.5)
     index = ItemIndex.open(home / "index", recommender.vectors.encoder)
-    return Pipeline(recommender, index, Catalog.open(project / "catalog"), encoder, Options(**options))
+    return Pipeline(recommender, index, Catalog.open(project / "catalog"), Options(**options))
 
 
 def test_each_source_gives_its_exact_neighbours_with_and_without_a_filter(refined: Path):
@@ -248,23 +250,35 @@ def test_seen_excluded_and_filtered_items(refined: Path, project: Path):
 
 def test_words_alone_and_beside_a_history(refined: Path, project: Path):
     query = units(6)
-    asked: list[str] = []
 
-    def encode(texts: list[str]) -> np.ndarray:
-        asked.extend(texts)
-        return np.hstack([query, np.zeros(3, np.float32)])[None]  # a longer encoder's Matryoshka prefix
+    def reads(texts: Sequence[str]) -> np.ndarray:
+        return np.stack([np.pad(query if text == "red flag" else -query, (0, 2)) for text in texts])
 
-    pipeline = fresh(refined, project, encoder=SimpleNamespace(encode_texts=encode), head=True, decay=1.0)
+    pipeline = fresh(refined, project, reads, head=True, decay=1.0)
     answer = pipeline.recommend([], 6, text="red flag")
-    order = np.argsort(-(content_part(pipeline.store, np.arange(60)) @ query), kind="stable")[:6]
-    assert items_of(answer) == [pipeline.store.ids[row] for row in order] and not answer.ranked
-    assert all(r.because is None and r.board is None and set(r.sources) == {"text"} for r in answer.results)
-    assert items_of(pipeline.recommend([], 6, title="a board")) == items_of(answer)
-    both = pipeline.recommend(["i01"], 6, title="a board", text="blue")
-    assert asked == ["red flag", "a board", "blue"] and any("text" in r.sources for r in both.results)
-    assert items_of(fresh(refined, project, head=True).recommend(["i01"], 3, title="words that nobody reads"))
-    with pytest.raises(UserError, match="no source has anything to go by"):
-        fresh(refined, project).recommend([], 3, text="red")
+    cosines = content_part(pipeline.store, np.arange(60)) @ query
+    nearest = [pipeline.store.ids[row] for row in np.argsort(-cosines, kind="stable")]
+    assert items_of(answer) == nearest[:6] and not answer.ranked
+    assert all(
+        r.because is None and r.board is None and r.sources["text"] == n for n, r in enumerate(answer.results, 1)
+    )
+    asked = pipeline.recommend([], 6, title="red flag")
+    assert asked.ranked and {name for r in asked.results for name in r.sources} == {"model"}
+    both = pipeline.recommend(["i01"], 59, title="red flag", text="blue")
+    passed = [item for item in reversed(nearest) if item != "i01"]
+    assert {r.item: r.sources["text"] for r in both.results} == {item: n for n, item in enumerate(passed, 1)}
+    assert "text" not in fresh(refined, project).recommend(["i01"], 3, text="nobody reads this").results[0].sources
+    for title, text in (("", "red"), ("red", ""), ("", "")):
+        with pytest.raises(UserError, match="no source has anything to go by"):
+            fresh(refined, project).recommend([], 3, title, text)
+
+
+def test_a_returning_user_gets_what_a_new_one_would(refined: Path, project: Path):
+    pipeline = fresh(refined, project, head=True)
+    for history in (["i01", "i07"], ["i01", "i07", "i30"]):
+        alone, kept = pipeline.recommend(history, 9), pipeline.recommend(history, 9, session="ann")
+        assert items_of(kept) == items_of(alone) and kept.ranked
+    assert pipeline.recommender.prefixes.sessions == ["ann"]
 
 
 @pytest.mark.parametrize(
