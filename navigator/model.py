@@ -24,6 +24,7 @@ from transformers import (
 
 from navigator.contracts import UserError
 from navigator.layout import LAYOUT, Layout, plain_positions
+from navigator.start import QueryStart
 from navigator.tower import ItemTower, PatchTower, Tower
 
 
@@ -68,6 +69,7 @@ class Swapped:
         hidden, dim = config.text_config.hidden_size, config.tower["dim"]
         self.retrieval_head = nn.Linear(hidden, dim, bias=False)
         self.ranking_head = nn.Linear(hidden, 1, bias=False)
+        self.query_start = QueryStart(dim, config.tower.get("content_dim", dim))
 
     @property
     def tokens_per_item(self) -> int:
@@ -83,6 +85,7 @@ class Swapped:
         self.model.visual.reset()
         nn.init.zeros_(self.retrieval_head.weight)
         nn.init.zeros_(self.ranking_head.weight)
+        self.query_start.reset()
 
     def retrieve(self, start: torch.Tensor, input_ids: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Unit query vectors (N, D) in the item space, one a retrieve token, in reading order (row by row).
@@ -131,8 +134,8 @@ class Swapped:
             pixel_values, image_grid_thw: tower input, (n, D) and (n, 3), items in reading order of their placeholders.
             attention_mask: (B, L), 0 at padding; of plain rows only.
             mm_token_type_ids: not needed, items are read like words.
-            past_key_values: a cache that these (then plain, unpadded) tokens continue; it is extended.
-            layout: the fields of Layout, all of them or none.
+            past_key_values: a cache that these (then unpadded) tokens continue; it is extended.
+            layout: the fields of Layout, all of them or none; of the tokens in the cache as well.
 
         Raises:
             UserError: a layout, but an attention kernel that takes no mask of its own.
@@ -147,7 +150,8 @@ class Swapped:
                 raise UserError(
                     "packed rows and candidates in one pass need attention sdpa; else rank by navigator.prefix"
                 )
-            mask, positions = placed.mask(), placed.positions()
+            new = slice(placed.segment.shape[1] - input_ids.shape[1], None)  # what is not in the cache
+            mask, positions = placed.mask()[:, :, new], placed.positions()[:, :, new]
         none = pixel_values is None or not len(pixel_values)
         items = {} if none else {"pixel_values": pixel_values, "image_grid_thw": image_grid_thw}
         return self.model(

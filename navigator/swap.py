@@ -16,11 +16,13 @@ from navigator.model import KINDS, build_tower
 from navigator.processor import RETRIEVE_TOKEN, NavigatorProcessor
 
 MAX_TOKENS_PER_ITEM = 64
+NEW_PARTS = ("retrieval_head", "ranking_head", "query_start")  # beside model.visual
 
 
 def swap(
     backbone: str, dim: int, encoder: str, tokens_per_item: int = 1, dtype: torch.dtype = torch.float32, seed: int = 0,
-    patch: dict[str, Any] | None = None,
+    patch: dict[str, Any] | None = None, content_dim: int | None = None, layers: int | None = None,
+    pretrained: bool = True,
 ) -> tuple[Any, NavigatorProcessor]:  # fmt: skip
     """A backbone with an item tower instead of its vision tower.
 
@@ -32,21 +34,28 @@ def swap(
         dtype: of the language model; the new parts are float32 when it is, else the same.
         seed: of the tower's initial weights.
         patch: {"timm_model", "grid"} builds the native comparison's runtime tower instead of an item tower.
+        content_dim: how many leading dimensions of an item vector are content, the rest are graph factors; all by default.
+        layers: keep only so many of the language model's first layers; all by default.
+        pretrained: false forgets what the language layers know, for the ablation.
 
     Returns:
         model and processor, ready for save_pretrained.
 
     Raises:
-        UserError: unknown backbone, another architecture, or k outside 1 to 64.
+        UserError: unknown backbone, another architecture, k outside 1 to 64, or more layers than there are.
     """
     if not 1 <= tokens_per_item <= MAX_TOKENS_PER_ITEM:
         raise UserError(f"tokens per item is {tokens_per_item}; allowed are 1 to {MAX_TOKENS_PER_ITEM}")
     stock = load_stock(backbone, dtype)
+    _keep_layers(stock, layers)
+    if not pretrained:
+        _forget(stock, seed)
     tokenizer = AutoTokenizer.from_pretrained(backbone)
     tokenizer.add_special_tokens({"additional_special_tokens": [RETRIEVE_TOKEN]}, replace_extra_special_tokens=False)
     if len(tokenizer) > stock.get_input_embeddings().weight.shape[0]:
         stock.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     spec: dict[str, Any] = {"kind": "item", "dim": dim, "tokens": tokens_per_item, "encoder": encoder}
+    spec["content_dim"] = dim if content_dim is None else content_dim
     if patch:
         spec |= {"kind": "patch", "tokens": patch["grid"] ** 2, **patch}
     vision = stock.config.vision_config
@@ -74,6 +83,26 @@ def load_stock(backbone: str, dtype: torch.dtype) -> Any:
     return stock
 
 
+def _keep_layers(stock: Any, layers: int | None) -> None:
+    language, settings = stock.model.language_model, stock.config.text_config
+    if layers is None:
+        return
+    if not 1 <= layers <= len(language.layers):
+        raise UserError(f"layers is {layers}; this backbone has {len(language.layers)}, give 1 to that many")
+    language.layers = language.layers[:layers]
+    settings.num_hidden_layers = layers
+    if getattr(settings, "layer_types", None):
+        settings.layer_types = settings.layer_types[:layers]
+
+
+def _forget(stock: Any, seed: int) -> None:
+    """Matrices of the language layers drawn anew at the scale they had; norms and word embeddings stay."""
+    torch.manual_seed(seed)
+    for parameter in stock.model.language_model.layers.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=float(parameter.detach().float().std()))
+
+
 def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype: torch.dtype, seed: int) -> Any:
     config_class, model_class = KINDS[stock.config.model_type]
     settings = {
@@ -84,7 +113,7 @@ def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype:
     config = config_class(**settings, tower=spec, retrieve_token_id=retrieve_token_id)
     with torch.device("meta"):
         model: Any = model_class(config)
-    ours = {k for k in model.state_dict() if not k.startswith(("model.visual.", "retrieval_head.", "ranking_head."))}
+    ours = {k for k in model.state_dict() if not k.startswith(("model.visual.", *NEW_PARTS))}
     theirs = {k for k in stock.state_dict() if not k.startswith("model.visual.")}
     if ours != theirs:
         raise UserError(
@@ -93,8 +122,8 @@ def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype:
     model.model.language_model, model.lm_head = stock.model.language_model, stock.lm_head
     torch.manual_seed(seed)
     model.model.visual = build_tower(config).to(dtype)
-    for head in ("retrieval_head", "ranking_head"):
-        setattr(model, head, getattr(model, head).to_empty(device="cpu").to(dtype))
+    for part in NEW_PARTS:
+        setattr(model, part, getattr(model, part).to_empty(device="cpu").to(dtype))
     model.reset_new_parts()
     model.generation_config = stock.generation_config
     return model.eval()
@@ -117,7 +146,13 @@ def open_swapped(
         raise UserError(
             f"{folder} holds a {kind!r} model, not a swapped one ({', '.join(known)}); run `navigator swap --backbone {folder}`"
         )
-    model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+    model: Any
+    model, found = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    absent = sorted(set(found["missing_keys"]) - set(getattr(model, "_tied_weights_keys", None) or ()))
+    if absent:
+        raise UserError(
+            f"{folder} lacks {absent[0]} (an older version wrote it?); run `navigator swap` and train again"
+        )
     model = model.to(device).eval()
     processor = AutoProcessor.from_pretrained(folder)
     if processor.tokens_per_item != model.tokens_per_item:

@@ -1,0 +1,74 @@
+"""Where a query starts, before the language model has said anything: a mean of what is already known in the item space.
+
+The start of a request is the unit mean of its history's item vectors and of its title's text vector, if it has one. Three
+things may be learned of it, and all of them begin at "a plain mean", so that an untrained model is a content kNN, exactly:
+how fast older items fade, how much each part of a vector (content, graph) counts, and how much a title counts beside an
+item. The language model's correction is added to it (navigator.model), and begins at zero.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class QueryStart(nn.Module):
+    """History and title vectors to the (N, D) unit vectors at which queries start.
+
+    Args:
+        dim: D, size of an item vector.
+        content_dim: how many leading dimensions are content; the rest are graph factors. D where there are none.
+    """
+
+    def __init__(self, dim: int, content_dim: int):
+        super().__init__()
+        self.dim, self.content_dim = dim, content_dim
+        self.fade = nn.Parameter(torch.zeros(1))  # an item `lag` places from the newest weighs exp(-fade * lag)
+        self.gains = nn.Parameter(torch.zeros(2))  # log weight of the content and of the graph part
+        self.title = nn.Parameter(torch.zeros(1))  # log weight of a title beside the newest item
+
+    def reset(self) -> None:
+        """Plain means (Transformers builds modules without weights when it loads a checkpoint)."""
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, lags: torch.Tensor, vectors: torch.Tensor, titles: torch.Tensor) -> torch.Tensor:
+        """Starts of N requests, from the histories of all of them laid one after another.
+
+        Args:
+            lags: (N, R) see `lag_table`.
+            vectors: (R, D) unit item vectors.
+            titles: (N, D) unit text vectors, rows of zeros where there is no title.
+
+        Returns:
+            (N, D) float32 unit vectors; zero where a request has neither history nor title.
+        """
+        with torch.autocast(vectors.device.type, enabled=False):
+            weights = torch.exp(-self.fade.float() * lags.clamp_min(0)) * (lags >= 0)  # (N, R)
+            total = weights @ vectors.float() + self.title.float().exp() * titles.float()
+            gains = self.gains.float().exp()
+            split = torch.cat([gains[:1].expand(self.content_dim), gains[1:].expand(self.dim - self.content_dim)])
+            return F.normalize(total * split, dim=-1)
+
+
+def lag_table(counts: Sequence[int], asks: Sequence[Sequence[int]] | None = None) -> np.ndarray:
+    """Which items each ask knows, and how long ago each was saved.
+
+    Args:
+        counts: history items of each request; R is their sum.
+        asks: per request after how many of its items it asks; by default once, after all of them.
+
+    Returns:
+        (N, R) int64 for the N asks, request by request: places from the newest item that the ask knows (0) back to each
+        item, -1 for items that it does not know.
+    """
+    counts = np.asarray(counts, np.int64)
+    asks = [(int(count),) for count in counts] if asks is None else asks
+    request = np.repeat(np.arange(len(counts)), [len(own) for own in asks])  # (N,)
+    last = np.array([ask for own in asks for ask in own], np.int64) - 1  # (N,) place of the newest known item
+    owner = np.repeat(np.arange(len(counts)), counts)  # (R,)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)  # (R,)
+    lags = last[:, None] - place
+    return np.where(owner == request[:, None], np.maximum(lags, -1), -1)
