@@ -29,9 +29,10 @@ from graph.ordering import id_hashes
 from graph.relation import ABOUT, CO_SAVED, FOLLOWS, HAS, HOLDS, SAVED, Edges, EdgeType, Relation
 from graph.saves import Saves, distinct
 from graph.sequence_file import SequenceFile
-from graph.split import check_fraction, check_min_board, time_cut
+from graph.split import check_fraction, check_last, check_min_board, time_cut
 from graph.store import CSR, describe, write_nodes
 from navigator.contracts import Catalog, UserError
+from navigator.contracts.catalog import PARTED_BOARDS
 
 SCRATCH = "scratch"
 
@@ -75,6 +76,7 @@ def assemble(folder: Path, catalog: Catalog, config: dict[str, Any], limits: Lim
     """
     check_fraction(config["valid_fraction"])
     check_min_board(config["min_board"])
+    check_last(config["last"], config["user_split"])
     for leftover in folder.iterdir():  # of an interrupted build
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -156,7 +158,7 @@ def _divide(work: Assembly) -> tuple[Divided, Divided, Grouped | None]:
     if config["user_split"] == "global-time":
         cut = time_cut(found[1][0].at, config["global_quantile"])
     unseen = None
-    if config["unseen_owners"] or config["unseen_valid"]:
+    if config["unseen_owners"] or config["unseen_valid"] or boards.fate is not None:
         unseen = SequenceFile(work.folder / "unseen.parquet", pa.array(work.catalog.item_ids, pa.string()))
     of_boards, counts = divide_boards(
         *found[0], boards, config, cut, work.scratch, len(work.catalog.item_ids), unseen
@@ -168,8 +170,8 @@ def _divide(work: Assembly) -> tuple[Divided, Divided, Grouped | None]:
     work.counts |= counts
     if not counts["users"] and not work.counts["boards"]:
         raise UserError(
-            f"the saves of catalog {folder} are all of unseen owners ({work.counts['unseen_owners']}); "
-            "give smaller unseen_owners and unseen_valid"
+            f"the saves of catalog {folder} are all on unseen boards ({work.counts['unseen_boards']}); give smaller "
+            "unseen_owners and unseen_valid, or a catalogue with boards of part train"
         )
     work.people = _people(boards.owners.filter(pa.array(of_boards.node >= 0)), of_users.node_ids)
     follows = None if follows_table is None else _follows(work, follows_table, len(user_ids), of_boards.node, cut)
@@ -254,11 +256,12 @@ def _write_nodes(
 
 def _kept_rows(work: Assembly, name: str) -> pa.Table:
     path = work.catalog.path / f"{name}.parquet"
+    columns = [column for column in PARTED_BOARDS.names if column in work.catalog.columns(name)]
     where = work.limits.stay(name)
     if where == "true":
-        return pq.read_table(path, columns=["board_id", "title", "owner_id"])
+        return pq.read_table(path, columns=columns)
     return work.ingest.db.sql(
-        f"SELECT board_id, title, owner_id FROM read_parquet('{path}', file_row_number = true) WHERE {where} "
+        f"SELECT {', '.join(columns)} FROM read_parquet('{path}', file_row_number = true) WHERE {where} "
         "ORDER BY file_row_number"
     ).to_arrow_table()
 

@@ -27,6 +27,7 @@ def build_graph(
     min_board: int = 4,
     valid_fraction: float = 0.2,
     user_split: UserSplit = "leave-last-out",
+    last: int = 1,
     global_quantile: float = 0.9,
     interests: Literal["boards", "keywords"] = "boards",
     actions: list[str] | None = None,
@@ -51,7 +52,9 @@ def build_graph(
         seed: of the split, the pruning and the walks.
         min_board: smallest board (distinct items) that holds out a test item; two more for a validation item.
         valid_fraction: share of the boards and of the users that also hold out a validation item.
-        user_split: hold out each user's last item, everything after one moment in time, or the saves of test_actions.
+        user_split: hold out each user's last items, everything after one moment in time, or the saves of test_actions.
+        last: how many last items of each user are the test, and how many before them the validation items of the users
+            that have these (leave-last-out only); a user with no more than these holds out nothing.
         global_quantile: that moment, as a quantile of the interactions' times (global-time only).
         interests: link items to the titles of their boards, or to their own keywords; keywords leak held-out saves
             where boards are made of keywords, as in openclipart.
@@ -66,7 +69,9 @@ def build_graph(
         length: most steps of a walk.
         restart: probability of going back to the item after each step.
         unseen_owners: share of the board owners, fixed by their ids, whose boards are kept from training altogether
-            and written as test requests; a user's interactions are not touched.
+            and written as test requests; a user's interactions are not touched. A catalogue whose boards have a column
+            part says by itself which boards are unseen, those of part valid and test (the answer's boards_by_part
+            counts them): then this and unseen_valid have to stay 0.
         unseen_valid: a further share of the owners, as validation requests.
         policy: YAML file of purposes, or a graph folder that carries one; Navigator's own by default.
         forgotten: list of people who are left out (see `navigator graph forget`); OUT.forgotten.txt by default.
@@ -80,7 +85,8 @@ def build_graph(
     opened = Catalog.open(catalog)
     config = {
         "seed": seed, "min_board": min_board, "valid_fraction": valid_fraction, "user_split": user_split,
-        "global_quantile": global_quantile, "interests": interests, "actions": actions, "test_actions": test_actions,
+        "last": last, "global_quantile": global_quantile, "interests": interests, "actions": actions,
+        "test_actions": test_actions,
         "impressions": impressions, "prune": prune, "co_saves": co_saves, "signals": signals, "walks": walks,
         "length": length, "restart": restart, "unseen_owners": unseen_owners, "unseen_valid": unseen_valid,
     }  # fmt: skip

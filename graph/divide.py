@@ -15,7 +15,7 @@ from graph.ordering import set_hashes
 from graph.saves import Saves, distinct, in_user_order
 from graph.sequence_file import SequenceFile
 from graph.split import OUT, TRAIN, counted, hold_out, lowest_of, split_ordered_users, twin_groups
-from graph.unseen import choose_unseen, held_out_counts, hold_out_unseen, owner_parts
+from graph.unseen import choose_unseen, fates, given_parts, held_out_counts, hold_out_unseen
 from navigator.contracts.signals import Task
 
 Counts = dict[str, int]
@@ -71,11 +71,16 @@ class Divided:
 
 @dataclass(frozen=True)
 class Boards:
-    """What is known of all boards of the catalogue: ids, titles (never null) and whose each is."""
+    """What is known of all boards of the catalogue: ids, titles (never null), whose each is, and perhaps a given split.
+
+    Attributes:
+        fate: (n,) int8 TRAIN, VALID or TEST as the column `part` says; None where the catalogue has none.
+    """
 
     ids: pa.Array
     titles: pa.Array
     owners: pa.Array
+    fate: np.ndarray | None = None
 
     @classmethod
     def of(cls, table: pa.Table) -> "Boards":
@@ -85,7 +90,8 @@ class Boards:
         )
         named = pc.call_function("greater", [pc.call_function("binary_length", [owners.fill_null("")]), pa.scalar(0)])
         own = pc.call_function("if_else", [named, owners.fill_null(""), ids])
-        return cls(ids, titles.fill_null(""), own)
+        fate = given_parts(ids, table["part"].combine_chunks()) if "part" in table.column_names else None
+        return cls(ids, titles.fill_null(""), own, fate)
 
 
 def divide_boards(
@@ -99,16 +105,12 @@ def divide_boards(
     """
     counts, saves, hashes = _distinct_boards(grouped, rejected, cut, scratch)
     sizes = np.diff(saves.indptr)
-    fate = np.full(len(boards.ids), TRAIN, np.int8)
-    asked = config["unseen_owners"], config["unseen_valid"]
-    owner_parts([], *asked)
-    if any(asked):
-        fate = owner_parts(boards.owners.to_pylist(), *asked)
+    fate, told = fates(boards.owners, boards.fate, config["unseen_owners"], config["unseen_valid"])
     group = twin_groups(hashes, sizes > 0)
     stays, chosen, unseen_counts = choose_unseen(group, fate, boards.ids)
     first_of_twins = lowest_of(group, boards.ids, stays)
     cut_owners = boards.owners.filter(pa.array((fate != TRAIN) & (sizes > 0)))
-    counts |= {"unseen_owners": len(cut_owners.unique()), **unseen_counts}
+    counts |= told | {"unseen_owners": 0 if told else len(cut_owners.unique()), **unseen_counts}
     parts = RowFile(scratch / "boards.part", ("part",))
     seen_item, unseen_item = np.zeros(n_items, bool), np.zeros(n_items, bool)
     totals = counted("boards", NOBODY, NOBODY.owner) | held_out_counts(NOBODY.owner)
@@ -153,7 +155,8 @@ def divide_users(
         if given is not None:
             test, twice = in_user_order(given[0].saves(first, end, names))
             given[1].add(_row(twice), DUPLICATE)
-        split = split_ordered_users(saves, config["seed"], config["valid_fraction"], config["user_split"], cut, test)
+        split = split_ordered_users(saves, config["seed"], config["valid_fraction"], config["user_split"], cut, test,
+                                    config["last"])  # fmt: skip
         rows.append_saves(split.saves)
         parts.append(split.part)
         sizes[first:end] = np.bincount(split.saves.owner, minlength=end - first)

@@ -18,7 +18,9 @@ from scipy.sparse.csgraph import connected_components
 from graph.relation import CO_SAVED, UNKNOWN_TIME, Edges, Relation
 from graph.saved_files import Files, board_people, both_of, index_of, is_save, keys_of, owners_of_both
 from graph.signal_table import read_hard_negatives, read_impressions, read_pairs, read_signal
+from graph.split import TRAIN
 from graph.store import CSR
+from graph.unseen import given_parts
 from navigator.contracts.signals import Task
 
 _OF_RELATION: dict[str, Task] = {"holds": "board-completion", "saved": "next-item"}
@@ -225,14 +227,20 @@ def _moments(files: Files) -> Iterator[Check]:
 
 
 def _unseen(files: Files) -> Check:
-    """Boards of unseen owners among the nodes, the sequences or the signals."""
-    name, path = "boards of unseen owners in the graph", files.taste_graph.path / "unseen.parquet"
+    """Unseen boards, by what the catalogue says of them or else by their owners, among the nodes, sequences or signals."""
+    name, path = "unseen boards in the graph", files.taste_graph.path / "unseen.parquet"
     if not path.is_file():
-        return Check(name, 0, 0, "no owner was kept unseen")
-    hidden = pq.read_table(path, columns=["owner"])["owner"]
+        return Check(name, 0, 0, "no board was kept unseen")
+    hidden = pq.read_table(path, columns=["owner"])["owner"].combine_chunks()
     ids, person = board_people(files.catalog)
-    people = person.take(pa.array(np.unique(index_of(hidden.combine_chunks(), ids))))
-    theirs = ids.filter(pa.array(index_of(person, people) >= 0))
+    if "part" in files.catalog.columns("boards"):
+        parts = files.catalog.table("boards", ["part"])["part"].combine_chunks()
+        theirs = pa.concat_arrays(
+            [ids.filter(pa.array(given_parts(ids, parts) != TRAIN)), hidden.cast(ids.type)]
+        ).unique()
+    else:
+        people = person.take(pa.array(np.unique(index_of(hidden, ids))))
+        theirs = ids.filter(pa.array(index_of(person, people) >= 0))
     seen = [files.taste_graph.node_ids("board"), files.owners["board-completion"].ids.to_pylist()]
     for signal in ("board-completion", "board-title"):
         seen += [table["owner"].to_pylist() for table in read_signal(files.taste_graph.path, signal, ["owner"])]

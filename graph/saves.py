@@ -1,6 +1,5 @@
 """Saves of a block of whole owners as plain arrays, grouped and ordered by owner."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 from graph.ordering import order_within, repeated
 from graph.relation import UNKNOWN_TIME
 from navigator.contracts import UserError
+from navigator.contracts.signals import owner_rng as owner_rng
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,6 @@ def positions(values: pa.Array | pa.ChunkedArray, ids: pa.Array, what: str) -> n
             f"{what} {unknown!r} is not among the {len(ids):,} of the catalogue; import the catalogue again"
         )
     return np.asarray(found, dtype=np.int64)
-
-
-def owner_rng(seed: int, owner_id: str) -> np.random.Generator:
-    """An owner's own chance, by seed and id alone: it survives reordered rows and other owners that come and go."""
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}|{owner_id}".encode()).digest()[:8]))
 
 
 def _index_in(values: pa.Array | pa.ChunkedArray, ids: pa.Array) -> pa.Array | pa.ChunkedArray:

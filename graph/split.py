@@ -20,13 +20,13 @@ import pyarrow.compute as pc
 
 from graph.ordering import set_hashes
 from graph.relation import UNKNOWN_TIME
-from graph.saves import Saves, distinct, in_user_order, owner_rng
+from graph.saves import Saves, distinct, in_user_order
 from navigator.contracts import UserError
-from navigator.contracts.signals import Task, TasteSequence
+from navigator.contracts.signals import Task, TasteSequence, owner_rng
 
 TRAIN, VALID, TEST = 0, 1, 2
 OUT = -1  # no part of training: a board's twin, a board of an unseen owner
-MIN_VALID_USER = 4
+MIN_TRAIN_USER = 2  # saves that a user with a validation item keeps
 UserSplit = Literal["leave-last-out", "global-time", "given"]
 
 
@@ -121,28 +121,34 @@ def split_users(
     user_split: UserSplit = "leave-last-out",
     cut: int | None = None,
     given: Saves | None = None,
+    last: int = 1,
 ) -> Split:
     """Hold out what users saved last; see graph.saves.in_user_order for their order.
 
-    ``leave-last-out``: the last save is the test. ``global-time``: every save after `cut` (see `time_cut`) is.
-    ``given``: the test saves are those of `given` that are not among `saves`. For a seeded `valid_fraction` of the
-    users with 4 saves left (leave-last-out: before the test is taken), the last save before is the validation item;
-    under ``given`` without times, where nothing is last, a seeded one is. Of a repeated (user, item) the first counts.
+    ``leave-last-out``: the `last` saves are the test; users with no more than these hold out nothing, so that every
+    request asks for equally many. For a seeded `valid_fraction` of the users who keep two saves after that, the `last`
+    before them are the validation items, which ask the same kind of question.
+    ``global-time``: every save after `cut` (see `time_cut`) is the test. ``given``: the saves of `given` that are not
+    among `saves` are. Under both a seeded `valid_fraction` of the users with 4 saves left has its last one as the
+    validation item; under ``given`` without times, where nothing is last, a seeded one.
+    Of a repeated (user, item) the first counts.
 
     Raises:
-        UserError: valid_fraction outside 0..1, or unknown times under global-time.
+        UserError: valid_fraction outside 0..1, last below 1, or unknown times under global-time.
     """
     saves, again = in_user_order(saves)
     given = None if given is None else in_user_order(given)[0]
-    split = split_ordered_users(saves, seed, valid_fraction, user_split, cut, given)
+    split = split_ordered_users(saves, seed, valid_fraction, user_split, cut, given, last)
     return Split(split.saves, split.part, split.counts | {"user_saves_repeated": len(again.owner)})
 
 
 def split_ordered_users(
-    saves: Saves, seed: int, valid_fraction: float, user_split: UserSplit, cut: int | None, given: Saves | None
-) -> Split:
+    saves: Saves, seed: int, valid_fraction: float, user_split: UserSplit, cut: int | None, given: Saves | None,
+    last: int = 1,
+) -> Split:  # fmt: skip
     """`split_users` of saves that are distinct and in order already (ordering them twice could change the order)."""
     check_fraction(valid_fraction)
+    check_last(last, user_split)
     if user_split == "global-time" and cut is None:
         raise ValueError("global-time needs the cut: time_cut(at, quantile)")
     counts = {}
@@ -155,15 +161,18 @@ def split_ordered_users(
     _, bounds = saves.by_owner
     sizes = np.diff(bounds)
     if user_split == "leave-last-out":
-        part[bounds[1:][sizes >= 2] - 1] = TEST
+        from_end = bounds[1:][saves.owner] - np.arange(len(saves.owner))
+        part[(from_end <= last) & (sizes > last)[saves.owner]] = TEST
     trained = np.bincount(saves.owner[part == TRAIN], minlength=len(saves.ids))
-    enough = (sizes if user_split == "leave-last-out" else trained) >= MIN_VALID_USER
-    last = bounds[:-1] + trained - 1  # training saves come first in a sequence
+    tested = sizes > last if user_split == "leave-last-out" else np.ones(len(saves.ids), bool)
+    enough = tested & (trained >= MIN_TRAIN_USER + (last if user_split == "leave-last-out" else 2))
+    end = bounds[:-1] + trained  # training saves come first in a sequence
     timeless = user_split == "given" and bool((saves.at == UNKNOWN_TIME).all())
     for user in np.flatnonzero(enough).tolist() if valid_fraction else ():
         chance = owner_rng(seed, saves.ids[user])
         if chance.random() < valid_fraction:
-            part[int(bounds[user] + chance.integers(trained[user])) if timeless else last[user]] = VALID
+            first = int(bounds[user] + chance.integers(trained[user])) if timeless else int(end[user]) - last
+            part[first : first + last] = VALID
     return Split(saves, part, counted("users", saves, part) | counts)
 
 
@@ -218,6 +227,19 @@ def check_min_board(min_board: int) -> None:
     if min_board < 2:
         raise UserError(
             f"min_board is {min_board}: a board needs an item to hold out and one to ask with; give 2 or more"
+        )
+
+
+def check_last(last: int, user_split: UserSplit) -> None:
+    """Raises UserError: nothing to hold out, or another split, which does not count from the end."""
+    if last < 1:
+        raise UserError(
+            f"last is {last}; allowed are whole numbers from 1, such as 5: how many of a user's saves are held out"
+        )
+    if last != 1 and user_split != "leave-last-out":
+        raise UserError(
+            f"last {last} with user_split {user_split}, which says by itself what is held out; leave --last out, or use "
+            "--user_split leave-last-out"
         )
 
 

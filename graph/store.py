@@ -3,7 +3,7 @@
 nodes_{item,board,user,interest}.parquet   id, degree, cold          row order = node number; degree = training saves
 csr/NAME.*.npy                             one relation's edges      graph.relation; training edges only
 sequences.parquet                          navigator.contracts.signals (training saves and what is held out)
-unseen.parquet                             the same, boards of unseen owners (graph.unseen); only when asked for
+unseen.parquet                             the same, unseen boards (graph.unseen); only when asked for or given
 rejects.parquet                            relation, row, source, target, reason      every edge that was refused
 signals.parquet                            graph.signal_table        what training takes from the graph
 policy.yaml                                graph.policy              the policy it was built under
@@ -142,7 +142,11 @@ class TasteGraph:
 
     @cached_property
     def unseen(self) -> list[TasteSequence]:
-        """Boards of owners of whom training knows nothing (see graph.unseen); empty in a graph built without them."""
+        """Boards of which training knows nothing (see graph.unseen), by internal item index; empty where none is.
+
+        Those of part test have their held-out item in `test`, those of part valid in `valid`; boards below min_board hold
+        out nothing. See navigator.contracts.signals.unseen_queries for other requests of them.
+        """
         self.purpose.check_types(["holds"])
         path = self.path / "unseen.parquet"
         return self._titled(read_sequences(path, self.item_index)) if path.is_file() else []

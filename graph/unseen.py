@@ -1,9 +1,10 @@
-"""Owners of whom training knows nothing, for measuring how an encoder does on the boards of people it has not met.
+"""Boards of which training knows nothing, for measuring on the boards of people or of topics it has not met.
 
-A fixed share of the board owners, by a hash of their ids and no seed, is cut away before anything else sees the saves:
-none of their boards is in the sequences, the edges, the interests or any signal. A graph built so is, file by file, the
-graph of a catalogue that never had those boards; what was cut away is written beside it. Only boards are cut: a user's
-interactions stay, even where the user and an unseen owner are the same person.
+Either a fixed share of the board owners, by a hash of their ids and no seed, or what the catalogue's boards say of
+themselves in their column `part` (valid and test are unseen) is cut away before anything else sees the saves: none of
+these boards is in the sequences, the edges, the interests or any signal. A graph built so is, file by file, the graph of
+a catalogue that never had them; what was cut away is written beside it. Only boards are cut: a user's interactions stay,
+even where the user and an unseen owner are the same person.
 """
 
 import hashlib
@@ -13,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from graph.ordering import set_hashes
-from graph.saves import Saves, distinct, owner_rng
+from graph.saves import Saves, distinct
 from graph.split import TEST, TRAIN, VALID, Split, check_min_board, lowest_of, twin_groups
 from navigator.contracts import UserError
+from navigator.contracts.catalog import BOARD_PARTS
+from navigator.contracts.signals import owner_rng
 
 SALT = "unseen-owners-v1"
 
@@ -36,6 +39,43 @@ def owner_parts(owners: Sequence[str], test_share: float, valid_share: float) ->
     return np.select([point < test_share, point < test_share + valid_share], [TEST, VALID], TRAIN).astype(np.int8)
 
 
+def given_parts(ids: pa.Array, parts: pa.Array) -> np.ndarray:
+    """(n,) int8: TRAIN, VALID or TEST as a catalogue's boards say of themselves; null and "" are TRAIN.
+
+    Raises:
+        UserError: another value.
+    """
+    names = parts.cast(pa.string()).fill_null("").to_pylist()
+    number = {"": TRAIN} | dict(zip(BOARD_PARTS, (TRAIN, VALID, TEST), strict=True))
+    wrong = next((place for place, name in enumerate(names) if name not in number), None)
+    if wrong is not None:
+        raise UserError(
+            f"part {names[wrong]!r} of board {ids[wrong].as_py()!r} is no part of a split; allowed in the column part of "
+            f"boards.parquet are {', '.join(BOARD_PARTS)} or nothing, which is train"
+        )
+    return np.array([number[name] for name in names], np.int8)
+
+
+def fates(
+    owners: pa.Array, given: np.ndarray | None, test_share: float, valid_share: float
+) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
+    """(n_boards,) int8 part of each board, given or by its owner; and, where given, how many boards are in each.
+
+    Raises:
+        UserError: shares out of range, or shares although the split is given.
+    """
+    owner_parts([], test_share, valid_share)
+    if given is None:
+        asked = owners.to_pylist() if test_share or valid_share else []
+        return (owner_parts(asked, test_share, valid_share) if asked else np.full(len(owners), TRAIN, np.int8)), {}
+    if test_share or valid_share:
+        raise UserError(
+            f"unseen_owners {test_share}, unseen_valid {valid_share}: the catalogue's boards have a column part, which "
+            "says which of them are unseen; leave both options out, or import the catalogue without that column"
+        )
+    return given, {"boards_by_part": dict(zip(BOARD_PARTS, np.bincount(given, minlength=3).tolist(), strict=True))}
+
+
 def cut_unseen(saves: Saves, fate: np.ndarray, seed: int = 0, min_board: int = 4) -> tuple[np.ndarray, Split]:
     """Which boards training may see, and the unseen ones with what a request shows of them and what it asks for.
 
@@ -45,7 +85,7 @@ def cut_unseen(saves: Saves, fate: np.ndarray, seed: int = 0, min_board: int = 4
 
     Args:
         saves: the saves of all boards.
-        fate: (n_boards,) int8, the part of each board's owner (see `owner_parts`).
+        fate: (n_boards,) int8, the part of each board (see `fates`).
         seed: of the held-out items.
         min_board: smallest board (distinct items) that holds one out.
 
@@ -70,7 +110,7 @@ def choose_unseen(group: np.ndarray, fate: np.ndarray, ids: pa.Array) -> tuple[n
 
     Args:
         group: (n_boards,) from `twin_groups`.
-        fate: (n_boards,) int8, the part of each board's owner.
+        fate: (n_boards,) int8, the part of each board.
         ids: of the boards.
     """
     present = group >= 0

@@ -15,6 +15,7 @@ from navigator.contracts.catalog import OPTIONAL, TABLES
 
 FAST = {"walks": 0, "signals": False, "valid_fraction": 0}
 OPEN = {**FAST, "user_split": "given", "test_actions": ["test"], "min_board": 1000}  # holds out what `test` says only
+LAST = {**FAST, "actions": ["save"], "last": 5, "valid_fraction": 0.5, "min_board": 1000}
 
 
 def write_catalog(
@@ -106,6 +107,42 @@ def test_later_edges_added_equal_a_build_from_everything(tmp_path: Path, relatio
     if relation != "follows":
         assert done["edges_pruned"] == whole.manifest.metrics["edges_pruned"] > 0
     assert add_edges(tmp_path / "g", file, tmp_path / "small", tmp_path / "g2", relation)["unchanged"]
+
+
+@pytest.mark.parametrize("relation", ["saved", "holds"])
+def test_with_the_last_five_held_out_later_edges_added_equal_a_build_from_everything(tmp_path: Path, relation: str):
+    """Of users only such are added to as hold out nothing afterwards either: the split of a build is the only one."""
+    rng = np.random.default_rng(7)
+    first = [e for e in random_edges(rng, "u", 0, 2_000) if int(e[0][1:]) < 100]
+    few = [(f"u{100 + n}", f"i{n}", 10**9 + n) for n in range(40)]
+    then = [(f"u{100 + n}", f"i{n + 1 + k}", 10**9 + 5_000 + n) for n in range(50) for k in range(4)]
+    boards, more = random_edges(rng, "b", 0, 400), random_edges(rng, "b", 5_000, 200)
+    known = {edge[:2] for edge in boards}
+    more = [edge for edge in more if edge[:2] not in known]
+
+    def saves(edges: list[tuple]) -> list[tuple]:
+        return [(*edge, "save") for edge in edges]
+
+    small = write_catalog(tmp_path / "small", saves(first + few), boards)
+    rest = (first + few + then, boards) if relation == "saved" else (first + few, boards + more)
+    large = write_catalog(tmp_path / "large", saves(rest[0]), rest[1])
+    built = build_graph(tmp_path / "small", tmp_path / "g", **LAST)
+    build_graph(tmp_path / "large", tmp_path / "all", **LAST)
+    assert built["users_test_saves"] > 200 and built["users_valid_saves"] > 30
+    file = edge_file(tmp_path / "e.parquet", then if relation == "saved" else more)
+    done = add_edges(tmp_path / "g", file, tmp_path / "small", tmp_path / "g2", relation)
+    assert done["added"]["kept"] == done["added"]["read"]
+    grown, whole = TasteGraph.open(tmp_path / "g2", small), TasteGraph.open(tmp_path / "all", large)
+    for name in ("holds", "saved", "has", "about"):
+        assert named_edges(grown, name) == named_edges(whole, name), name
+    sequences = [{s.owner: (s.items, s.valid, s.test) for s in g.sequences} for g in (grown, whole)]
+    assert sequences[0] == sequences[1]
+    for name in ("users", "users_train_saves", "users_valid_saves", "users_test_saves", "edges_pruned"):
+        assert done[name] == whole.manifest.metrics[name], name
+    held = [(s.owner, f"i{i}", 10**9 + 9_000) for s in grown.sequences for i in s.valid + s.test]
+    file = edge_file(tmp_path / "h.parquet", [*held[:40], ("u0", "none", 1), ("fresh", "i1", 10**9)])
+    refused = add_edges(tmp_path / "g2", file, tmp_path / "small", tmp_path / "g3")["added"]["rejected"]
+    assert refused == {"held out": 40, "unknown node": 1}
 
 
 def test_what_is_held_out_stays_out_and_what_is_unknown_is_named(tmp_path: Path):

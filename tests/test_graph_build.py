@@ -111,22 +111,28 @@ def oracle_boards(saves: dict[str, list[int]], seed: int, fraction: float) -> di
     return out
 
 
-def oracle_users(saves: dict[str, list[tuple[int, int | None]]], seed: int, fraction: float) -> dict[str, tuple]:
+def oracle_users(
+    saves: dict[str, list[tuple[int, int | None]]], seed: int, fraction: float, last: int
+) -> dict[str, tuple]:
     """Leave-last-out as a plain loop; saves are (item, time) in the order of the rows."""
     out = {}
     for user, pairs in saves.items():
         if all(at is not None for _, at in pairs):
             pairs = sorted(pairs, key=lambda pair: (pair[1], pair[0]))
         items = list(dict.fromkeys(item for item, _ in pairs))
-        n, test = len(items), []
-        if n >= 2:
-            test = [items.pop()]
-        valid = [items.pop()] if n >= 4 and oracle_rng(seed, user).random() < fraction else []
+        valid, test = [], []
+        if len(items) >= last + 1:
+            items, test = items[:-last], items[-last:]
+            if len(items) >= last + 2 and oracle_rng(seed, user).random() < fraction:
+                items, valid = items[:-last], items[-last:]
         out[user] = (items, valid, test)
     return out
 
 
-def test_a_thousand_random_owners_are_split_as_the_plain_loop_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("last", [1, 5])
+def test_a_thousand_random_owners_are_split_as_the_plain_loop_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+):
     """Twins, repeats, missing and equal times; in blocks of few saves, so that blocks end everywhere."""
     rng = np.random.default_rng(3)
     boards: dict[str, list[int]] = {}
@@ -146,17 +152,17 @@ def test_a_thousand_random_owners_are_split_as_the_plain_loop_does(tmp_path: Pat
     )  # fmt: skip
     blocks = Grouped.blocks
     monkeypatch.setattr(Grouped, "blocks", lambda self, size=50: blocks(self, size))
-    build_graph(tmp_path / "c", tmp_path / "g", seed=5, valid_fraction=0.5, **FAST)
+    build_graph(tmp_path / "c", tmp_path / "g", seed=5, valid_fraction=0.5, last=last, **FAST)
     found = TasteGraph.open(tmp_path / "g", catalog).sequences
     expected = oracle_boards(boards, 5, 0.5)
     assert [s.owner for s in found if s.task == "board-completion"] == [b for b in names if b in expected]
     assert [s.owner for s in found if s.task == "next-item"] == sorted(users)
-    expected |= oracle_users(users, 5, 0.5)
+    expected |= oracle_users(users, 5, 0.5, last)
     for s in found:
         assert (list(s.items), list(s.valid), list(s.test)) == expected[s.owner], s.owner
     assert 300 > len(boards) - sum(s.task == "board-completion" for s in found) > 20  # twins
     monkeypatch.undo()
-    build_graph(tmp_path / "c", tmp_path / "whole", seed=5, valid_fraction=0.5, **FAST)
+    build_graph(tmp_path / "c", tmp_path / "whole", seed=5, valid_fraction=0.5, last=last, **FAST)
     for path in (tmp_path / "whole" / "csr").iterdir():
         assert path.read_bytes() == (tmp_path / "g" / "csr" / path.name).read_bytes(), path.name
 

@@ -186,7 +186,7 @@ def test_unseen_owners_are_written_only_when_asked_for(built: tuple[Path, Catalo
 def test_nothing_to_train_on_after_the_cut_is_a_user_error(tmp_path: Path):
     name = next(f"o{n}" for n in range(100) if owner_parts([f"o{n}"], 0.5, 0) == TEST)
     write_catalog(tmp_path / "c", 8, {"b": list(range(8))}, [], {"b": name})
-    with pytest.raises(UserError, match="all of unseen owners"):
+    with pytest.raises(UserError, match="all on unseen boards"):
         build_graph(tmp_path / "c", tmp_path / "g", unseen_owners=0.5)
     with pytest.raises(UserError, match=r"unseen_valid 1\.5"):
         build_graph(tmp_path / "c", tmp_path / "g", unseen_valid=1.5)

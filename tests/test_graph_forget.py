@@ -112,6 +112,14 @@ def test_the_graph_is_that_of_a_catalogue_that_never_had_the_user(world: Path, u
     assert report["edges"].keys() == before.metrics["relations"].keys()
 
 
+def test_a_graph_that_holds_out_the_last_saves_stays_one(world: Path):
+    build_graph(world / "catalog", world / "g", last=3, **OPTIONS)
+    assert forget("ada", world / "g", world / "catalog")["complete"]
+    catalog = write_catalog(world / "never", without(tables(), "ada"))
+    done = build_graph(catalog, world / "never-g", last=3, **OPTIONS)
+    assert files(world / "g") == files(world / "never-g") and done["users_test_saves"] == 9
+
+
 def test_what_was_removed_is_counted_by_relation(world: Path):
     """ada: 8 saves, of which one or two are held out; her board's 7, of which one or two are; 2 follows + 2 of her board."""
     sequences = {row["owner"]: row for row in pq.read_table(world / "g" / "sequences.parquet").to_pylist()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graph.saves import Saves
-from graph.split import TEST, TRAIN, VALID, sequences_of, split_boards, split_users, time_cut
+from graph.split import TEST, TRAIN, VALID, UserSplit, sequences_of, split_boards, split_users, time_cut
 from graph.unseen import cut_unseen, only, owner_parts
 from navigator.contracts import UserError
 from navigator.contracts.signals import make_queries
@@ -73,6 +73,33 @@ def test_without_times_users_keep_the_order_of_the_rows():
     split = split_users(saves_of({"u": [9, 1, 5, 1, 3]}), valid_fraction=0)
     (u,) = sequences_of("next-item", split)
     assert (u.items, u.test) == ((9, 1, 5), (3,))
+
+
+def test_the_last_n_saves_are_the_test_and_the_n_before_them_the_validation_items():
+    sizes = {"three": 3, "four": 4, "seven": 7, "eight": 8, "twelve": 12}
+    groups = {name: list(range(100 - size, 100)) for name, size in sizes.items()}
+    saves = saves_of(groups, {name: list(range(size)) for name, size in sizes.items()})
+    split = split_users(shuffled(saves, 3), valid_fraction=1.0, last=3)
+    found = {s.owner: (len(s.items), len(s.valid), len(s.test)) for s in sequences_of("next-item", split)}
+    assert found == {
+        "three": (3, 0, 0), "four": (1, 0, 3), "seven": (4, 0, 3), "eight": (2, 3, 3), "twelve": (6, 3, 3),
+    }  # fmt: skip
+    for s in sequences_of("next-item", split):
+        assert s.items + s.valid + s.test == tuple(groups[s.owner])
+    one, drawn = (split_users(saves, seed=4, valid_fraction=0.5, last=n) for n in (1, 3))
+    asked = [{s.owner for s in sequences_of("next-item", split) if s.valid} for split in (one, drawn)]
+    assert asked[1] == asked[0] & {"eight", "twelve"}  # whoever is drawn is drawn for any N
+    assert drawn.counts["users_test_saves"] == 12
+
+
+@pytest.mark.parametrize(("last", "user_split", "match"), [
+    (0, "leave-last-out", "last is 0; allowed are whole numbers from 1"),
+    (5, "global-time", "last 5 with user_split global-time.*leave --last out"),
+    (5, "given", "last 5 with user_split given"),
+])  # fmt: skip
+def test_a_last_that_makes_no_sense_is_refused(last: int, user_split: UserSplit, match: str):
+    with pytest.raises(UserError, match=match):
+        split_users(saves_of({"u": [1, 2]}), user_split=user_split, last=last, cut=1)
 
 
 def test_global_time_holds_out_everything_after_the_cut():

@@ -80,6 +80,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "policy": open_policy(home),
     }
     build_graph(home / "catalog", home / "last", unseen_owners=0.4, **options)
+    build_graph(home / "catalog", home / "last-two", last=2, **options)
     build_graph(home / "catalog", home / "cut", user_split="global-time", global_quantile=0.7, **options)
     build_graph(home / "catalog", home / "last-plain", **({**options, "co_saves": 0}))
     build_graph(home / "catalog", home / "closed", **({**options, "policy": None}))
@@ -98,6 +99,9 @@ def test_what_the_builder_makes_passes_every_check(home: Path):
     asked = {name for name, check in last.items() if check.verdict == "pass"}
     asked |= {name for name, check in cut.items() if check.verdict == "pass"}
     assert set(last) == asked
+    two = checks(home, home / "last-two")
+    assert not [check for check in two.values() if check.found]
+    assert two["users whose held-out saves are not their last in time"].checked == 6
     none = checks(home, home / "closed")["co-saves that no training owner made"]
     assert none.verdict == "pass"  # all are looked at, though the purpose may see none of them
     assert last["saves and edges after the cut"].verdict == "nothing to check"
@@ -243,7 +247,7 @@ LEAKS = {
     "impressions of an item that the user saved": ("last", leak_impression("test")),
     "impressions not before what is held out of the user": ("last", leak_late_impression),
     "users whose held-out saves are not their last in time": ("last", leak_order),
-    "boards of unseen owners in the graph": ("last", leak_unseen),
+    "unseen boards in the graph": ("last", leak_unseen),
     "saves and edges after the cut": ("cut", leak_edge("saved", "next-item", "user", at=900_000)),
 }
 

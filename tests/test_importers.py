@@ -58,7 +58,8 @@ ITEMS = [
     item("j", image=Path("no-such-file.png")),  # 11
     item(7, image=picture()),  # 12 good: a whole number is an id
 ]
-BOARDS = [{"board_id": "x", "title": "X", "owner_id": "u"}, {"board_id": "x"}, {"board_id": None}, {"board_id": "y"}]
+BOARDS = [{"board_id": "x", "title": "X", "owner_id": "u"}, {"board_id": "x"}, {"board_id": None}, {"board_id": "y"},
+          {"board_id": "v", "part": "validation"}]  # fmt: skip
 
 
 def bad_world() -> Source:
@@ -90,6 +91,7 @@ def test_every_reject_reason_is_named_and_counted(tmp_path: Path) -> None:
         ("items", 11, "j", "broken picture"),
         ("boards", 1, "x", "duplicate id"),
         ("boards", 2, "", "wrong type"),
+        ("boards", 4, "v", "unknown part"),
         ("board_items", 2, "x b", "unknown item"),
         ("board_items", 3, "zz a", "unknown board"),
         ("board_items", 4, "x a", "duplicate save"),
@@ -251,6 +253,20 @@ def test_table_maps_columns(tmp_path: Path) -> None:
     assert [row["at"] for row in catalog.table("interactions").to_pylist()] == [1577829600, 1577836800]
     again = import_table(tmp_path / "c", **shop_files(tmp_path), columns=NAMES, image_root=tmp_path / "img")
     assert again["unchanged"]
+
+
+def test_table_passes_the_part_of_boards_through_and_rejects_other_values(tmp_path: Path) -> None:
+    files = shop(tmp_path)
+    rows = "board_id,name,split\nwinter,W,test\nsummer,S,\nautumn,A,train\nspring,P,tset\n"
+    (tmp_path / "boards.csv").write_text(rows)
+    options = {"columns": {**NAMES, "part": "split", "boards.title": "name"}, "image_root": tmp_path / "img"}
+    answer = import_table(tmp_path / "c", **files, boards=tmp_path / "boards.csv", **options)
+    boards = Catalog.open(tmp_path / "c").table("boards").to_pylist()
+    assert [(b["board_id"], b["part"]) for b in boards] == [("winter", "test"), ("summer", None), ("autumn", "train")]
+    assert ("boards", 3, "spring", "unknown part") in rejects(tmp_path / "c") and answer["rejects"]["unknown part"] == 1
+    options["columns"].pop("part")
+    import_table(tmp_path / "c", **files, boards=tmp_path / "boards.csv", **options)
+    assert Catalog.open(tmp_path / "c").columns("boards") == ["board_id", "title", "owner_id"]
 
 
 def test_table_keeps_further_columns_as_text_and_names_those_it_leaves_out(tmp_path: Path) -> None:

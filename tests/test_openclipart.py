@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from PIL import Image
 from navigator.assets import cache_dir
 from navigator.catalog_commands import import_openclipart
 from navigator.contracts import Catalog, UserError
-from navigator.importers.ingest import Limits, Source, write_catalog
-from navigator.importers.leaks import phrase_and_words, term, without
-from navigator.importers.openclipart import _drawings, _root, _source
-from navigator.importers.rdf import read_work
+from navigator.contracts.catalog import held_out
+from navigator.importers.ingest import Limits, write_catalog
+from navigator.importers.keyword_boards import file_by_keyword
+from navigator.importers.leaks import phrase_and_words, stem, term, without
+from navigator.importers.openclipart import BoardKind, _drawings, _root, _source
+from navigator.importers.rdf import Work, read_work
 
 SVG = """<?xml version="1.0"?>
 <svg xmlns="http://www.w3.org/2000/svg"><metadata><rdf:RDF xmlns:cc="http://web.resource.org/cc/"
@@ -182,6 +185,131 @@ def test_no_leak_in_the_small_world(tmp_path: Path) -> None:
     assert leaks(Catalog.open(tmp_path / "c")) == []
 
 
+# ---- keyword boards
+
+
+def people(n: int, unseen: bool) -> list[str]:
+    """Names of uploaders whom the fixed hash makes seen or unseen."""
+    names = [f"Uploader{c}{d}" for c in "abcdefghij" for d in "klmnopqrst"]
+    return [
+        name
+        for name, out in zip(names, held_out(names, 0.15, "unseen-uploaders-v1"), strict=True)
+        if bool(out) == unseen
+    ][:n]
+
+
+def topic(part: str) -> str:
+    """A keyword whose board the fixed hash puts in a part."""
+    names = [f"topic{c}{d}" for c in "abcdefghij" for d in "klmnopqrtu"]
+    test, either = (held_out(names, share, "keyword-boards-v1") for share in (0.2, 0.35))
+    return next(
+        n for n, t, e in zip(names, test, either, strict=True) if ("test" if t else "valid" if e else "train") == part
+    )
+
+
+def filed(*groups: tuple[list[str], str, int]) -> list[tuple[str, Work]]:
+    """Works by (uploaders in turn, keywords, how many), with ids by number."""
+    rows = [(who[k % len(who)], keywords) for who, keywords, n in groups for k in range(n)]
+    return [(f"w{n}", Work(f"Work {n}", "", who, tuple(keywords.split(",")))) for n, (who, keywords) in enumerate(rows)]
+
+
+def test_a_keyword_over_all_uploaders_is_a_board_from_six_works_of_two_uploaders() -> None:
+    ann, bob, cat = people(3, unseen=False)
+    filing = file_by_keyword(filed(
+        ([ann, bob], "icon", 4), ([bob], "icons,Icons", 2), ([cat], "lonely", 9), ([ann, bob], "few", 5),
+        ([ann, bob], f"hash,unsorted,{cat.lower()},!", 7), ([""], "icon", 3), ([ann, cat], "north_america", 3),
+        ([ann, cat], "NorthAmerica", 4),
+    ))  # fmt: skip
+    assert filing.boards == {
+        ("keyword", "icon"): [f"w{n}" for n in range(6)],
+        ("keyword", "NorthAmerica"): [f"w{n}" for n in range(30, 37)],
+    }
+    assert filing.words["w5"] == {"icon", "icons", "Icons"} and filing.words["w30"] == {"NorthAmerica", "north_america"}
+    assert "w6" not in filing.words and filing.counts["spellings joined"] == 3
+
+
+def test_keyword_boards_of_the_same_works_are_one_and_the_first_in_the_alphabet_stays() -> None:
+    who = people(2, unseen=False)
+    filing = file_by_keyword(filed((who, "zebra,apple", 6), (who, "zebra,mango", 6)))
+    assert set(filing.boards) == {("keyword", "apple"), ("keyword", "mango"), ("keyword", "zebra")}
+    filing = file_by_keyword(filed((who, "zebra,apple", 6)))
+    assert set(filing.boards) == {("keyword", "apple")} and filing.counts["twins joined"] == 1
+    assert filing.words["w0"] == {"apple", "zebra"}  # the lost title leaves the text too
+
+
+def test_the_part_of_a_keyword_is_a_hash_of_what_its_spellings_share() -> None:
+    who = people(2, unseen=False)
+    names = [topic(part) for part in ("train", "valid", "test")]
+    filing = file_by_keyword(filed(*((who, name, 6) for name in names)))
+    assert filing.parts == {
+        ("keyword", name): part for name, part in zip(names, ("train", "valid", "test"), strict=True)
+    }
+    plural = file_by_keyword(filed(*((who, f"{name}s", 7) for name in names)))
+    assert plural.parts == {("keyword", f"{name}s"): part for (_, name), part in (filing.parts or {}).items()}
+
+
+def test_works_of_unseen_uploaders_are_on_no_board_but_their_own() -> None:
+    seen, unseen = people(2, unseen=False), people(2, unseen=True)
+    filing = file_by_keyword(filed((seen, "flag,oak", 6), (unseen[:1], "flag,yew", 4), (unseen[1:], "flag,oak", 3)))
+    assert filing.boards == {
+        ("keyword", "flag"): [f"w{n}" for n in range(6)],
+        ("unseen-uploaders", "flag"): [f"w{n}" for n in range(6, 13)],
+        ("unseen-uploaders", "yew"): [f"w{n}" for n in range(6, 10)],
+    }  # oak has the works of flag, and three of unseen uploaders are too few
+    assert filing.words["w10"] == {"flag", "oak"}  # cut from the board of oaks, yet the word would tell
+    assert {part for key, part in (filing.parts or {}).items() if key[0] != "keyword"} <= {"valid", "test"}
+    assert filing.counts["unseen uploaders"] == 2 and filing.counts["their works"] == 7
+    names = [f"{c}{d}" for c in "abcdefghij" for d in "klmnopqrst"]
+    many = file_by_keyword(filed(*((unseen, name, 4) for name in names)))
+    assert 20 <= list((many.parts or {}).values()).count("valid") <= 46 and len(many.boards) == 100
+
+
+def keyword_world(root: Path) -> Path:
+    ann, bob, cold = *people(2, unseen=False), *people(1, unseen=True)
+    for n in range(6):
+        draw(
+            root,
+            f"x/{n}",
+            f"Icon of an oak {n}",
+            (ann, bob)[n % 2],
+            "icons" if n % 2 else "icon",
+            3 * n + 1,
+            "icons oak",
+        )
+    for n in range(4):
+        draw(root, f"x/cold{n}", f"Icons of yews {n}", cold, "icon,yew", 3 * n + 100)
+    return root
+
+
+def test_keyword_boards_in_a_catalogue_have_parts_and_tell_no_text(tmp_path: Path) -> None:
+    answer = import_openclipart(tmp_path / "c", keyword_world(tmp_path / "s"), boards="keyword")
+    catalog = Catalog.open(tmp_path / "c")
+    boards = {row["board_id"]: row for row in catalog.table("boards").to_pylist()}
+    assert boards.keys() == {"keyword/icon", "unseen-uploaders/icon"}
+    assert [row["title"] for row in boards.values()] == ["icon", "icon"]
+    assert boards["unseen-uploaders/icon"]["owner_id"] == "unseen-uploaders" and answer["counts"]["board_items"] == 10
+    assert all(row["part"] in ("train", "valid", "test") for row in boards.values())
+    texts = catalog.table("items")["text"].to_pylist()
+    assert all("con" not in text for text in texts) and "of an oak 0. oak" in texts and "of 0" in texts
+    assert leaks(catalog) == [] and answer["keyword_boards"]["twins joined"] == 1
+    assert import_openclipart(tmp_path / "c", tmp_path / "s", boards="keyword")["unchanged"]
+    assert not import_openclipart(tmp_path / "c", tmp_path / "s")["unchanged"]
+    assert Catalog.open(tmp_path / "c").columns("boards") == ["board_id", "title", "owner_id"]
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("icon", "Icons"), ("north_america", "NorthAmerica"), ("berry", "berries"), ("house", "houses"), ("bus", "buses"),
+    ("glass", "glasses"), ("box", "boxes"), ("movie", "movies"), ("potato", "potatoes"), ("caf\u00e9", "cafes"),
+])  # fmt: skip
+def test_spellings_share_a_stem(one: str, other: str) -> None:
+    assert stem(one) == stem(other) != ""
+
+
+def test_other_words_do_not_share_a_stem() -> None:
+    words = ["pin", "pine", "cub", "cube", "fir", "fire", "car", "care", "star", "stare", "glas s", "ass", "as"]
+    assert len({stem(word) for word in words}) == len(words)
+
+
 def test_the_leak_oracle_sees_leaks() -> None:
     assert whole_word("North_America", "of north-america!") and not whole_word("flag", "flagpole")
 
@@ -191,12 +319,14 @@ def _real() -> Path:
 
 
 @pytest.mark.skipif(not _real().is_dir(), reason="needs `navigator fetch openclipart`")
-def test_no_leak_in_the_real_catalogue(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["uploader", "keyword"])
+def test_no_leak_in_the_real_catalogue(tmp_path: Path, kind: BoardKind) -> None:
     """A tenth is too small a sample and the pictures take a minute, so the rows are read without them."""
     drawings = _drawings(_root(_real(), "svg"), _root(_real(), "png"), Counter())
-    source = _source(drawings, 50_000_000)
+    source = _source(drawings, 50_000_000, kind)
     rows = ({**row, "image": None} for row in source.items)
-    bare = Source(rows, source.boards, source.board_items, extra=source.extra)
+    bare = replace(source, items=rows)
     answer = write_catalog(tmp_path / "c", {}, {}, lambda: bare, Limits())
-    assert 3900 <= answer["counts"]["items"] <= 4200 and 600 <= answer["counts"]["boards"] <= 700
+    low, high = (600, 700) if kind == "uploader" else (220, 260)
+    assert 3900 <= answer["counts"]["items"] <= 4200 and low <= answer["counts"]["boards"] <= high
     assert leaks(Catalog.open(tmp_path / "c")) == []

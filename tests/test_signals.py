@@ -25,7 +25,7 @@ from graph.signals import Walked, co_save_pairs, hard_negatives, walked_signals
 from graph.walk import TopVisits
 from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import TABLES
-from navigator.contracts.signals import Histories, TasteSequence, write_sequences
+from navigator.contracts.signals import Histories, TasteSequence, unseen_queries, write_sequences
 from train.tasks import draw
 from train.world import World
 
@@ -259,3 +259,45 @@ def test_pairwise_bounds_cover_every_impression(folder: Path):
     write_signal_table(folder, IDS, [], shown({"u0": ["i1"], "u1": [], "u2": ["i2", "i3"]}))
     found = read_impressions(folder, IDS)
     assert [found.items[a:b].tolist() for a, b in pairwise(found.indptr)] == [[1], [], [2, 3]]
+
+
+# ---- requests of unseen boards
+
+UNSEEN = [
+    TasteSequence("board-completion", "t", "Trees", (1, 2, 5, 7), (), (3,)),
+    TasteSequence("board-completion", "v", "Vans", (11, 12), (13,), ()),
+    TasteSequence("board-completion", "plain", " ", (21, 22), (), (20,)),
+    TasteSequence("board-completion", "small", "Small", (30, 31)),
+]
+
+
+def test_unseen_boards_ask_for_all_that_is_not_shown():
+    t, plain = unseen_queries(UNSEEN, "test", 2)
+    assert (t.query_id, t.title, plain.query_id) == ("t", "Trees", "plain")
+    for query, items in ((t, {1, 2, 3, 5, 7}), (plain, {20, 21, 22})):
+        assert len(query.history) == 2 and {*query.history, *query.targets} == items
+        assert len(query.targets) == len(items) - 2
+        assert list(query.history) == sorted(query.history) and list(query.targets) == sorted(query.targets)
+    (v,) = unseen_queries(UNSEEN, "valid", 1)
+    assert v.query_id == "v" and len(v.history) == 1 and len(v.targets) == 2
+
+
+def test_a_title_alone_asks_and_boards_that_cannot_ask_are_left_out():
+    (t,) = unseen_queries(UNSEEN, "test", 0)
+    assert (t.query_id, t.history, t.targets) == ("t", (), (1, 2, 3, 5, 7))
+    assert [q.query_id for q in unseen_queries(UNSEEN, "test", 3)] == ["t"]
+    with pytest.raises(UserError, match="no unseen board of part test has more than 5 items"):
+        unseen_queries(UNSEEN, "test", 5)
+    with pytest.raises(UserError, match="show is -1; allowed are whole numbers from 0"):
+        unseen_queries(UNSEEN, "test", -1)
+
+
+def test_what_is_shown_depends_on_the_seed_and_the_board_and_grows():
+    boards = [TasteSequence("board-completion", f"b{n}", "B", tuple(range(9)), (), (9,)) for n in range(30)]
+    shown = [[set(q.history) for q in unseen_queries(boards, "test", show)] for show in (1, 2, 3)]
+    assert all(one < two < three for one, two, three in zip(*shown, strict=True))
+    assert [set(q.history) for q in unseen_queries(boards[::-1], "test", 2)] == shown[1][::-1]
+    moved = [TasteSequence(s.task, s.owner, "B", s.items[1:], (), (*s.test, 0)) for s in boards]
+    assert [set(q.history) for q in unseen_queries(moved, "test", 2)] == shown[1]  # whatever the graph held out
+    assert [set(q.history) for q in unseen_queries(boards, "test", 2, seed=1)] != shown[1]
+    assert len({tuple(sorted(items)) for items in shown[1]}) > 15

@@ -1,7 +1,7 @@
 """The catalogue: a folder of Parquet files, the one form in which pictures, words and saves enter Navigator.
 
     items.parquet         item_id, title, description, keywords[], image {bytes, path}, text, ... (further columns are kept)
-    boards.parquet        board_id, title, owner_id
+    boards.parquet        board_id, title, owner_id, part?
     board_items.parquet   board_id, item_id, saved_at?
     interactions.parquet  user_id, item_id, action, at?
     follows.parquet       user_id, board_id, at?          only where the source has follows
@@ -10,7 +10,8 @@
 
 External ids are strings. Contiguous integers exist only inside a process: an item's index is its row in items.parquet.
 Times are seconds since 1970 (int64). `text` is what encoders and language models read of an item; `title` is what people
-see. They differ where a title would give away the answer (see navigator/importers/openclipart.py).
+see. They differ where a title would give away the answer (see navigator/importers/openclipart.py). `part` is there where
+the source says which boards training may see: train (or null), valid or test.
 """
 
 import hashlib
@@ -49,6 +50,8 @@ ITEMS = pa.schema(
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
 BOARDS = pa.schema([("board_id", pa.string()), ("title", pa.string()), ("owner_id", pa.string())])
+BOARD_PARTS = ("train", "valid", "test")  # by number in graph.split
+PARTED_BOARDS = BOARDS.append(pa.field("part", pa.string()))  # with the column that is not always there
 BOARD_ITEMS = pa.schema([("board_id", pa.string()), ("item_id", pa.string()), ("saved_at", pa.int64())])
 INTERACTIONS = pa.schema(
     [("user_id", pa.string()), ("item_id", pa.string()), ("action", pa.string()), ("at", pa.int64())]

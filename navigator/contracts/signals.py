@@ -7,6 +7,7 @@
 save made before it.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,47 @@ def leave_one_out(sequences: Iterable[TasteSequence], at_most: int = 20) -> list
         items = s.items + s.valid + s.test
         found += [Query(s.owner, tuple(i for i in items if i != t), (t,), s.title) for t in items[:at_most]]
     return [query for query in found if query.history]
+
+
+def unseen_queries(sequences: Iterable[TasteSequence], part: Part, show: int, seed: int = 0) -> list[Query]:
+    """Requests of boards that nothing was trained on: `show` of a board's items are told, all others are asked for.
+
+    Which items are shown depends on the seed and the board's id alone, and those shown of fewer are among those shown of
+    more. `show` 0 asks with the title alone. Boards that have nothing left to ask for give no request, nor do boards
+    without a title where nothing is shown.
+
+    Args:
+        sequences: unseen boards (graph.store.TasteGraph.unseen); whatever they hold out is among the items.
+        part: of the boards that hold out an item for it.
+        show: how many items, from 0.
+        seed: of the items shown.
+
+    Raises:
+        UserError: show below 0, or no request results.
+    """
+    if show < 0:
+        raise UserError(
+            f"show is {show}; allowed are whole numbers from 0, such as 2: how many items of a board are shown"
+        )
+    queries = []
+    for s in sequences:
+        items = s.items + s.valid + s.test
+        if not (s.test if part == "test" else s.valid) or len(items) <= show or not (show or s.title.strip()):
+            continue
+        shown = set(owner_rng(seed, f"show|{s.owner}").permutation(sorted(items))[:show].tolist())
+        history, targets = (tuple(i for i in sorted(items) if (i in shown) == told) for told in (True, False))
+        queries.append(Query(s.owner, history, targets, s.title))
+    if not queries:
+        raise UserError(
+            f"no unseen board of part {part} has more than {show} items; build the graph with --unseen_owners or "
+            "--unseen_valid, or from a catalogue whose boards have a column part"
+        )
+    return queries
+
+
+def owner_rng(seed: int, owner_id: str) -> np.random.Generator:
+    """An owner's own chance, by seed and id alone: it survives reordered rows and other owners that come and go."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}|{owner_id}".encode()).digest()[:8]))
 
 
 def board_titles(sequences: Iterable[TasteSequence], n_items: int) -> list[list[str]]:

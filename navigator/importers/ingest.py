@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from navigator.contracts import UserError, is_current, publish, read_manifest
-from navigator.contracts.catalog import BOARDS
+from navigator.contracts.catalog import BOARDS, PARTED_BOARDS
 from navigator.contracts.manifest import digest
 from navigator.importers import links, rows
 from navigator.importers.pictures import PILLOW_LIMIT
@@ -65,12 +65,13 @@ class Source:
         items: dicts with item_id, title, description, keywords, text (None: title, description and
             keywords joined), image (bytes,
             Path, {bytes, path} or None) and the `extra` columns.
-        boards: dicts with board_id, title, owner_id; None takes the board ids that occur in board_items.
+        boards: dicts with board_id, title, owner_id and perhaps part; None takes the board ids that occur in board_items.
         board_items: Arrow batches with board_id, item_id and perhaps saved_at.
         interactions: Arrow batches with user_id, item_id and perhaps action, at, value.
         follows: Arrow batches with user_id, board_id and perhaps at; None leaves the table out of the catalogue.
         items_total: for the progress bar.
         extra: names of further item columns, strings.
+        parted: whether boards have a part, the column that says which of them training may see.
     """
 
     items: Iterable[Row]
@@ -80,6 +81,7 @@ class Source:
     follows: Iterable[pa.RecordBatch] | None = None
     items_total: int | None = None
     extra: tuple[str, ...] = ()
+    parted: bool = False
 
 
 def write_catalog(
@@ -116,7 +118,7 @@ def write_catalog(
             with links.LinkStore(work.path / "links.duckdb", item_ids) as store:
                 store.load_board_items(source.board_items)
                 boards = store.board_ids() if source.boards is None else source.boards
-                board_ids = _write_boards(work.path / "boards.parquet", boards, rejects)
+                board_ids = _write_boards(work.path / "boards.parquet", boards, source.parted, rejects)
                 saves = store.write_board_items(work.path / "board_items.parquet", board_ids, rejects.add)
                 store.load_interactions(source.interactions)
                 actions = store.write_interactions(work.path / "interactions.parquet", rejects.add)
@@ -174,11 +176,12 @@ def _item_reason(item: Row, ids: dict[str, int], limits: Limits) -> str:
     return "no picture" if limits.need_pictures and item["image"] is None else ""
 
 
-def _write_boards(path: Path, boards: Iterable[Row], rejects: Rejects) -> set[str]:
+def _write_boards(path: Path, boards: Iterable[Row], parted: bool, rejects: Rejects) -> set[str]:
     """Write boards.parquet; returns the board ids."""
     ids: set[str] = set()
     stream = enumerate(boards)
-    with pq.ParquetWriter(path, BOARDS, compression="zstd") as out:
+    schema = PARTED_BOARDS if parted else BOARDS
+    with pq.ParquetWriter(path, schema, compression="zstd") as out:
         while chunk := list(itertools.islice(stream, 4096)):
             ready = []
             for number, raw in chunk:
@@ -190,5 +193,5 @@ def _write_boards(path: Path, boards: Iterable[Row], rejects: Rejects) -> set[st
                     continue
                 ids.add(taken["board_id"])
                 ready.append(taken)
-            out.write_table(pa.Table.from_pylist(ready, BOARDS))
+            out.write_table(pa.Table.from_pylist(ready, schema))
     return ids

@@ -52,9 +52,29 @@ def _hits(words: Sequence[frozenset[str]], terms: Sequence[Term]) -> set[int]:
     return hits
 
 
+def stem(phrase: str) -> str:
+    """What the spellings of a phrase have in common: case, accents, simple English number and how words are joined gone.
+
+    A name for comparing, no word: house and houses give "hous", so that buses and bus can meet.
+    """
+    return "".join(_stem(_folded(word)) for word in _WORD.findall(phrase))
+
+
+def _stem(word: str) -> str:
+    if len(word) >= 4 and word.endswith("s") and not word.endswith("ss"):
+        word = word[:-1]
+    if len(word) >= 4 and word.endswith("ie"):
+        return word[:-2] + "y"
+    return word[:-1] if len(word) >= 4 and word.endswith(("se", "xe", "ze", "che", "she", "oe")) else word
+
+
+def _folded(word: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
+
+
 def _forms(word: str) -> frozenset[str]:
     """The word folded (case, accents) and its possible singulars; two words match when they share a form."""
-    folded = "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
+    folded = _folded(word)
     forms = {folded}
     if len(folded) >= 4 and folded.endswith("s") and not folded.endswith("ss"):
         forms.add(folded[:-1])

@@ -13,7 +13,7 @@ from navigator.contracts.catalog import REJECTS
 
 REASONS = (
     "broken picture", "picture too large", "no picture", "duplicate id", "empty text", "wrong type", "unknown item",
-    "unknown board", "duplicate save",
+    "unknown board", "duplicate save", "unknown part",
 )  # fmt: skip
 FOLLOW_REASONS = ("wrong type", "unknown board", "duplicate follow")
 

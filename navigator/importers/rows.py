@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from navigator.contracts.catalog import ITEMS
+from navigator.contracts.catalog import BOARD_PARTS, ITEMS
 from navigator.importers.pictures import PictureError, picture_bytes, shrink
 
 Row = dict[str, Any]
@@ -45,12 +45,15 @@ def take_item(raw: Row, extra: tuple[str, ...], max_side: int, max_pixels: int) 
 
 
 def take_board(raw: Row) -> Row | str:
-    """Check one board; a missing title or owner is an empty string. A string is the reason of a reject."""
+    """Check one board; a missing title or owner is an empty string, a missing part null. A string is the reason of a reject."""
     board_id = as_id(raw.get("board_id"))
     title, owner = raw.get("title") or "", "" if raw.get("owner_id") is None else as_id(raw["owner_id"])
     if board_id is None or owner is None or not isinstance(title, str):
         return "wrong type"
-    return {"board_id": board_id, "title": title.strip(), "owner_id": owner}
+    part = raw.get("part") or None
+    if part is not None and part not in BOARD_PARTS:
+        return "unknown part"
+    return {"board_id": board_id, "title": title.strip(), "owner_id": owner, "part": part}
 
 
 def as_id(value: Any) -> str | None:

@@ -17,7 +17,7 @@ from navigator.importers.ingest import Limits, Source, tree_digest, write_catalo
 
 COLUMNS = {
     "items": ("item_id", "title", "description", "keywords", "image", "text"),
-    "boards": ("board_id", "title", "owner_id"),
+    "boards": ("board_id", "title", "owner_id", "part"),
     "board_items": ("board_id", "item_id", "saved_at"),
     "interactions": ("user_id", "item_id", "action", "at", "value"),
     "follows": ("user_id", "board_id", "at"),
@@ -41,7 +41,8 @@ def import_table(
         items: file of items: item_id, title, description, keywords, image (bytes or a path), text; further columns of
             plain values are kept under their names, as text.
         interactions: file of user_id, item_id and perhaps action, at (seconds or ISO time), value.
-        boards: file of board_id and perhaps title, owner_id; without it boards are those that board_items names.
+        boards: file of board_id and perhaps title, owner_id, part (train, valid or test: boards of the latter two are kept
+            from training by `navigator graph build`; empty is train); without it boards are those that board_items names.
         board_items: file of board_id, item_id and perhaps saved_at (seconds or ISO time).
         columns: what your columns are called, as in item_id=sku,title=name. It holds for every file that has such a
             column; interactions.item_id=product holds for one file.
@@ -74,10 +75,12 @@ def import_table(
         own_boards = (row for batch in stream("boards") for row in batch.to_pylist()) if "boards" in selects else None
         rows = (_item(row, image_root, separator) for batch in stream("items") for row in batch.to_pylist())
         followed = stream("follows") if "follows" in selects else None
-        return Source(rows, own_boards, stream("board_items"), stream("interactions"), followed, total, tuple(extra))
+        return Source(rows, own_boards, stream("board_items"), stream("interactions"), followed, total, tuple(extra),
+                      _has_part(selects))  # fmt: skip
 
     total = count(selects["items"])
     config = {"importer": "table", "columns": columns or {}, "separator": separator, "columns_kept": extra}
+    config |= {"parted": True} if _has_part(selects) else {}
     metrics = {"columns_kept": extra, "columns_left_out": left_out}
     return write_catalog(out, config, inputs, read, Limits(strict, max_pixels, max_side), metrics)
 
@@ -147,6 +150,10 @@ def _further(schema: pa.Schema, mapping: dict[str, str]) -> tuple[list[str], lis
 
 def _is_plain(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _has_part(selects: dict[str, str]) -> bool:
+    return "boards" in selects and "part" in query_schema(selects["boards"]).names
 
 
 def _holds_paths(select: str) -> bool:
