@@ -1,9 +1,10 @@
 """What the model has read of a user is kept: only new items and new branches are read when they come back.
 
-The keys and values of a request's trunk are computed once, by plain causal attention. Its branches are a batch of short rows
-that each continue a view of them, so no attention mask is needed, and every kernel gives the scores of the one-pass layout,
-flash-attn included. Keeping a trunk costs memory a token (2 x layers x key-value heads x head size numbers; SmolLM2-135M in
-float32: 46 KB), so the bound is on tokens, and who was not seen for longest goes first.
+The keys and values of a request's trunk are computed once, by plain causal attention. Its branches continue them: with SDPA
+as one row under the layout's mask, else as a batch of short rows that each continue a view of the trunk and so need no mask,
+which every kernel runs, flash-attn included. Both give the scores of the one pass. Keeping a trunk costs memory a token (2 x
+layers x key-value heads x head size numbers; SmolLM2-135M in float32: 46 KB), so the bound is on tokens, and who was not
+seen for longest goes first.
 """
 
 import copy
@@ -14,6 +15,9 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache
+
+from navigator.layout import LAYOUT
+from navigator.packing import Request, Vocabulary, pack
 
 KEPT_TOKENS = 16_384
 EXPANDED_TOKENS = 16_384  # keys and values of a batch of branches at once; many candidates of a long trunk go in parts
@@ -71,7 +75,8 @@ class PrefixCache:
         Returns:
             (1, D) unit query.
         """
-        return self.model.query(start, self._branches(session, trunk, [])[:1, 0])
+        asked, _ = self._branches(session, trunk, [])
+        return self.model.query(start, asked)
 
     @torch.inference_mode()
     def rank(
@@ -87,23 +92,36 @@ class PrefixCache:
         Returns:
             scores (1, C) and the query (1, D).
         """
-        hidden = self._branches(session, trunk, rows)
-        query = self.model.query(start, hidden[:1, 0])
-        return self.model.score(candidates, query, hidden[None, 1:, -1]), query
+        asked, read = self._branches(session, trunk, rows)
+        query = self.model.query(start, asked)
+        return self.model.score(candidates, query, read), query
 
-    def _branches(self, session: str | None, trunk: Trunk, rows: Sequence[int]) -> torch.Tensor:
-        """(1 + C, k, H) hidden states: a branch that begins with the retrieve token, then one a candidate."""
+    def _branches(self, session: str | None, trunk: Trunk, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states at the retrieve token (1, H) and at the last token of every candidate (1, C, H)."""
+        cache = self._trunk(session, trunk)
+        return self._in_a_row(cache, trunk, rows) if self.model.takes_layout else self._in_a_batch(cache, rows)
+
+    def _in_a_row(self, cache: DynamicCache, trunk: Trunk, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        config, k, items = self.model.config, self.model.tokens_per_item, len(trunk.items)
+        tokens = Vocabulary(config.image_token_id, config.retrieve_token_id, padding=config.retrieve_token_id)
+        arrays, _ = pack([Request(trunk.words, items, (items,), len(rows))], k, tokens, None)
+        layout = {name: arrays[name].to(self.model.device) for name in LAYOUT}
+        ids = arrays["input_ids"][:, cache.get_seq_length() :].to(self.model.device)
+        hidden = self._read(ids, rows, _expanded(cache, 1), **layout)
+        return hidden[:, 0], hidden[:, k::k] if len(rows) else hidden[:, :0]
+
+    def _in_a_batch(self, cache: DynamicCache, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         config, k = self.model.config, self.model.tokens_per_item
         width = k if len(rows) else 1  # all rows are as long; what follows the retrieve token cannot reach it
         ids = torch.full((1 + len(rows), width), config.image_token_id, device=self.model.device)
         ids[0] = config.retrieve_token_id
-        cache = self._trunk(session, trunk)
         step = max(2, EXPANDED_TOKENS // (cache.get_seq_length() + width))
         parts = []
         for first in range(0, len(ids), step):
             part = ids[first : first + step]
             parts.append(self._read(part, rows[max(first - 1, 0) : first - 1 + len(part)], _expanded(cache, len(part))))
-        return torch.cat(parts)
+        hidden = torch.cat(parts)  # (1 + C, width, H)
+        return hidden[:1, 0], hidden[None, 1:, -1]
 
     def _trunk(self, session: str | None, trunk: Trunk) -> DynamicCache:
         """Keys and values of the trunk; reads what is new of it."""
@@ -130,14 +148,16 @@ class PrefixCache:
         while sum(kept.get_seq_length() for _, kept in self._kept.values()) > self.kept_tokens:
             self._kept.popitem(last=False)
 
-    def _read(self, ids: torch.Tensor, items: Sequence[int], cache: DynamicCache) -> torch.Tensor:
+    def _read(
+        self, ids: torch.Tensor, items: Sequence[int], cache: DynamicCache, **layout: torch.Tensor
+    ) -> torch.Tensor:
         """Hidden states (B, L, H) of tokens that continue `cache`, which is extended by them."""
         self.tokens_read += ids.numel()
         shown = {}
         if len(items):
             grid = torch.tensor([[1, 2, 2 * self.model.tokens_per_item]], device=ids.device).expand(len(items), 3)
             shown = {"pixel_values": self.pixels(items), "image_grid_thw": grid}
-        return self.model.read(ids, past_key_values=cache, **shown)
+        return self.model.read(ids, past_key_values=cache, **shown, **layout)
 
 
 def _expanded(cache: DynamicCache, rows: int) -> DynamicCache:
