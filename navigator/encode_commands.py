@@ -162,9 +162,22 @@ def resolve_encoder(name: str) -> str:
 
 
 def resolve_backbone(name: str) -> str:
-    """The same for language models: "embedded" becomes the folder of the converted SmolLM2."""
-    from navigator.assets import asset
+    """The same for language models: "embedded" is the converted SmolLM2, "shape:qwen3-vl-2b" random weights of that shape.
 
+    "shape:qwen3-vl-2b:2" has only two layers. A shape takes the embedded backbone's tokenizer.
+
+    Raises:
+        UserError: the embedded backbone has not been fetched, or there is no such shape.
+    """
+    from navigator.assets import asset, cache_dir
+
+    if name.startswith("shape:"):
+        from navigator.shapes import named_shape, random_backbone
+
+        shape = name.removeprefix("shape:")
+        return str(
+            random_backbone(named_shape(shape), asset("backbone"), cache_dir() / "shapes" / shape.replace(":", "-"))
+        )
     return str(asset("backbone")) if name == "embedded" else name
 
 
