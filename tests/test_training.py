@@ -13,7 +13,7 @@ from navigator.recommend import Recommender
 from navigator.swap import swap
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
-from train.parts import split_parts
+from train.parts import learning_rates, split_parts
 from train.stage import ndcg
 from train.tasks import check_tasks, draw
 from train.world import World
@@ -134,7 +134,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(stock, tmp_path):
     world = make_world(stock)
     rates = {"tower": 1e-2, "heads": 3e-2, "language": 5e-3}
     loop = LoopConfig(
-        steps=40, batch_size=8, warmup=2, precision="no", eval_every=10, seed=2, learning_rates=rates
+        steps=40, batch_size=8, warmup=2, precision="no", eval_every=10, seed=2, learning_rates=learning_rates(rates)
     )  # fmt: skip
     parts, _ = split_parts(world.recommender.model, "full")
     module = Objective(world, ObjectiveConfig({"board-completion": 1.0}))

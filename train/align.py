@@ -15,7 +15,8 @@ from train.stage import main, run_stage
 
 
 def align(
-    model: Path, vectors: Path, catalog: Path, out: Path, native: bool = False,
+    model: Path, vectors: Path, catalog: Path, out: Path, native: bool = False, checkpointing: bool = False,
+    push_to_hub: str = "",
     loop: LoopConfig = LoopConfig(steps=120, batch_size=32, eval_every=0),  # noqa: B008 - frozen
 ) -> dict[str, Any]:  # fmt: skip
     """Teach a swapped model's tower to describe the catalogue's items; the language model stays frozen.
@@ -26,12 +27,15 @@ def align(
         catalog: the catalogue whose texts are the answers.
         out: where the aligned model goes.
         native: the model has a runtime picture tower (the comparison).
+        checkpointing: recompute activations in the backward pass: less memory, about a third more time, the same results.
+        push_to_hub: ORG/NAME of a hub repository that gets the folder too, made private if it is new; empty is nowhere.
         loop: steps, batch size, learning rates and the rest; --loop.steps 50, or in the config file.
     """
     loop = replace(loop, eval_every=0)
     return run_stage(
-        "align", model, vectors, catalog, None, out, native, ObjectiveConfig({"describe": 1.0}), "frozen", 0, 0, loop
-    )
+        "align", model, vectors, catalog, None, out, native, ObjectiveConfig({"describe": 1.0}), "frozen", 0, 0, loop,
+        checkpointing, push_to_hub,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+# Learning rates of a model's parts; `start` and `items` have few weights that see every example.
+RATES = {"tower": 1e-3, "heads": 1e-3, "start": 1e-2, "items": 1e-3, "language": 2e-4}
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -11,7 +14,7 @@ class LoopConfig:
         steps: optimiser steps.
         batch_size: examples a step over all processes.
         accumulate: forward passes a step and process.
-        learning_rates: by part, which are tower, heads and language of a model; other stages name theirs.
+        learning_rates: by part, which are tower, heads, start, items and language of a model; other stages name theirs.
         warmup: steps of linear warm-up, then cosine to zero.
         weight_decay: of AdamW.
         max_grad_norm: gradient clipping; 0 is none.
@@ -28,7 +31,7 @@ class LoopConfig:
     steps: int = 200
     batch_size: int = 32
     accumulate: int = 1
-    learning_rates: dict[str, float] = field(default_factory=lambda: {"tower": 1e-3, "heads": 1e-3, "language": 2e-4})
+    learning_rates: dict[str, float] = field(default_factory=lambda: dict(RATES))
     warmup: int = 10
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

@@ -7,9 +7,9 @@ from peft.tuners.lora import LoraModel
 
 from navigator.contracts import UserError
 from train.checkpoint import Named
+from train.config import RATES
 from train.qlora import check_quantiser, dequantise, quantise
 
-RATES = {"tower": 1e-3, "heads": 1e-3, "start": 1e-2, "items": 1e-3, "language": 2e-4}
 LANGUAGE = ("frozen", "lora", "qlora", "full")
 LORA_TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 

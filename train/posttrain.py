@@ -17,7 +17,8 @@ MIXTURE = {"board-completion": 0.6, "next-item": 0.6, "ranking": 0.2, "text-quer
 
 def posttrain(
     model: Path, vectors: Path, catalog: Path, graph: Path, out: Path, native: bool = False, language: str = "lora",
-    lora_rank: int = 16, valid_queries: int = 0, objective: ObjectiveConfig = ObjectiveConfig(MIXTURE),  # noqa: B008 - frozen
+    lora_rank: int = 16, checkpointing: bool = False, valid_queries: int = 0, push_to_hub: str = "",
+    objective: ObjectiveConfig = ObjectiveConfig(MIXTURE),  # noqa: B008 - frozen
     loop: LoopConfig = LoopConfig(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:  # fmt: skip
     """Post-train a swapped model on the taste graph's signals.
@@ -29,15 +30,18 @@ def posttrain(
         graph: the taste graph of that catalogue (navigator graph build).
         out: where the trained model goes, an ordinary Hugging Face folder.
         native: the model has a runtime picture tower (the comparison).
-        language: what learns of the language model: frozen, lora or full.
+        language: what learns of the language model: frozen, lora, qlora (LoRA over 4-bit weights; CUDA, bitsandbytes) or full.
         lora_rank: rank of the LoRA matrices.
+        checkpointing: recompute activations in the backward pass: less memory, about a third more time, the same results.
         valid_queries: validate on a seeded choice of that many queries, 0 is all.
+        push_to_hub: ORG/NAME of a hub repository that gets the folder too, made private if it is new; empty is nowhere.
         objective: the task mixture and what each task shows; --objective.tasks, --objective.temperature and so on.
         loop: steps, batch size, learning rates and the rest.
     """
     return run_stage(
-        "posttrain", model, vectors, catalog, graph, out, native, objective, language, lora_rank, valid_queries, loop
-    )
+        "posttrain", model, vectors, catalog, graph, out, native, objective, language, lora_rank, valid_queries, loop,
+        checkpointing, push_to_hub,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

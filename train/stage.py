@@ -4,18 +4,24 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from navigator.cli_tools import run_function
-from navigator.contracts import Catalog, ItemVectors, is_current, publish, read_manifest
+from navigator.contracts import Catalog, UserError, is_current, publish, read_manifest
 from navigator.contracts.manifest import Work
 from navigator.contracts.signals import Query
 from navigator.metrics import nearest, per_query
+from train.card import card
+from train.hub import check_hub, push
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
-from train.parts import split_parts
+from train.parts import checkpoint_activations, learning_rates, merged, split_parts
+from train.qlora import check_quantiser
+from train.sharding import is_sharded
 from train.tasks import check_tasks
 from train.world import World, open_world
 
@@ -23,47 +29,79 @@ from train.world import World, open_world
 def run_stage(
     stage: str, model: Path, vectors: Path, catalog: Path, taste_graph: Path | None, out: Path, native: bool,
     objective: ObjectiveConfig, language: str, lora_rank: int, valid_queries: int, loop: LoopConfig,
+    checkpointing: bool = False, push_to_hub: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Train `model` by `objective` and publish it as `out`; returns the answer of the command."""
-    store = ItemVectors.open(vectors)
-    assert store.manifest is not None
-    inputs = {
-        "model": read_manifest(model, "model", "navigator swap").fingerprint,
-        "vectors": store.manifest.fingerprint,
-        "catalog": Catalog.open(catalog).fingerprint,
-    }
+    """Train `model` by `objective` and publish it as `out`, on a hub too if asked; returns the answer of the command."""
+    loop = replace(loop, learning_rates=learning_rates(loop.learning_rates))
+    folders = {"model": model, "vectors": vectors, "catalog": catalog}
     if taste_graph is not None:
-        inputs["graph"] = read_manifest(
-            taste_graph, "graph", f"navigator graph build {catalog} --out {taste_graph}"
-        ).fingerprint
+        folders["graph"] = taste_graph
+    inputs = _fingerprints(folders)
     config = {
         "stage": stage, "native": native, "language": language, "lora_rank": lora_rank, "valid_queries": valid_queries,
-        "objective": asdict(objective), "loop": asdict(loop),
+        "checkpointing": checkpointing, "objective": asdict(objective), "loop": asdict(loop),
     }  # fmt: skip
-    if is_current(out, "model", config, inputs):
-        return {"out": str(out), "unchanged": True}
-    accelerator = make_accelerator(loop)
-    world = open_world(model, vectors, catalog, taste_graph, native, accelerator.device)
+    if push_to_hub:
+        check_hub(push_to_hub)
+    answer: dict[str, Any] = {"out": str(out), "unchanged": is_current(out, "model", config, inputs)}
+    main = os.environ.get("RANK", "0") == "0"
+    if not answer["unchanged"]:
+        answer |= _train(folders, out, config, inputs, objective, loop)
+    if push_to_hub and main:
+        answer["pushed"] = push(out, push_to_hub)
+    return answer
+
+
+def _fingerprints(folders: dict[str, Path]) -> dict[str, str]:
+    """Of the inputs, by kind; a folder that is not such an artefact is refused with the command that makes one."""
+    makers = {"model": "navigator swap", "vectors": f"navigator embed {folders['catalog']}"}
+    makers["graph"] = f"navigator graph build {folders['catalog']} --out {folders.get('graph')}"
+    found = {
+        kind: read_manifest(folder, kind, makers[kind]).fingerprint
+        for kind, folder in folders.items()
+        if kind != "catalog"
+    }
+    return found | {"catalog": Catalog.open(folders["catalog"]).fingerprint}
+
+
+def _train(
+    folders: dict[str, Path], out: Path, config: dict[str, Any], inputs: dict[str, str], objective: ObjectiveConfig,
+    loop: LoopConfig,
+) -> dict[str, Any]:  # fmt: skip
+    """One run; returns its metrics."""
+    accelerator, language, taste_graph = make_accelerator(loop), config["language"], folders.get("graph")
+    place = accelerator.device
+    if language == "qlora":
+        place = torch.device("cpu")  # split_parts puts it on the GPU in 4 bits
+        check_quantiser()
+        if is_sharded(accelerator):
+            raise UserError("language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora")
+    world = open_world(folders["model"], folders["vectors"], folders["catalog"], taste_graph, config["native"], place)
+    model = world.recommender.model
     weights = check_tasks(objective.tasks, world)
-    parts, lora = split_parts(world.recommender.model, language, lora_rank)
+    parts, lora = split_parts(model, language, config["lora_rank"])
+    world.recommender.device = accelerator.device
+    if config["checkpointing"]:
+        checkpoint_activations(model)
     module = Objective(world, objective)
-    queries = world.valid_queries(valid_queries) if taste_graph is not None else []
+    queries = world.valid_queries(config["valid_queries"]) if taste_graph is not None else []
     main = accelerator.is_main_process
     beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
     with publish(out, "model", config, inputs, loop.seed) if main else beside as work:
         accelerator.wait_for_everyone()
-        world.recommender.model.train()
+        model.train()
         work.metrics |= training_loop(
             accelerator, module, parts, lambda step: module.draw(weights, loop.batch_size, loop.seed, step), loop, work.path,
-            (lambda: ndcg(world, queries)) if queries else None,
+            (lambda: ndcg(world, queries)) if queries else None, model.model.language_model.layers,
         )  # fmt: skip
         if main:
-            trained: Any = lora.merge_and_unload() if lora is not None else world.recommender.model
-            trained.save_pretrained(work.path)
+            merged(model, lora, language).save_pretrained(work.path)
             world.recommender.processor.save_pretrained(work.path)
+            readme = card(config["stage"], out.name, model, folders, config, inputs, work.metrics)
+            (work.path / "README.md").write_text(readme)
             for leftover in ("state.safetensors", "best.safetensors"):
                 (work.path / leftover).unlink(missing_ok=True)
-    return {"out": str(out), "unchanged": False, **work.metrics}
+    return work.metrics
 
 
 def ndcg(world: World, queries: list[Query]) -> dict[str, float]:
