@@ -2,6 +2,7 @@
 
 import sys
 
+from bench.candidates import candidates
 from bench.compare import compare
 from bench.encoder.command import encoder
 from bench.graph.commands import rank, sampler, scale
@@ -12,6 +13,7 @@ from navigator.cli_tools import Tree, run_commands
 COMMANDS: Tree = {
     "run": run,
     "compare": compare,
+    "candidates": candidates,
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,

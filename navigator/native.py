@@ -37,6 +37,8 @@ def picture_tensor(picture: bytes | None, side: int = SIDE) -> np.ndarray:
 class NativeRecommender(Recommender):
     """A Recommender whose tower reads pictures: they are decoded and encoded inside every request."""
 
+    reads_vectors = False
+
     def __init__(
         self,
         model: Any,
@@ -60,6 +62,8 @@ class NativeRecommender(Recommender):
 
     def pixels(self, rows: Sequence[int]) -> np.ndarray:
         """(n, 3, side, side) float32 pictures, decoded now."""
+        if not len(rows):
+            return np.zeros((0, 3, SIDE, SIDE), np.float32)
         return np.stack([picture_tensor(self.pictures.get(self.vectors.ids[row])) for row in rows])
 
 

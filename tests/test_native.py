@@ -1,6 +1,7 @@
 """The native comparison: pictures are read at request time, one token a grid cell, by the same backbone and heads."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def png(colour: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> bytes
 def native(make_backbone, tmp_path_factory) -> NativeRecommender:
     stock = make_backbone(tmp_path_factory.mktemp("native") / "stock", "qwen2_5_vl")
     torch.manual_seed(0)
-    trunk = timm.create_model(TIMM, pretrained=False, num_classes=0).eval()
+    trunk: Any = timm.create_model(TIMM, pretrained=False, num_classes=0).eval()
     with torch.no_grad():
         grid = trunk.forward_features(torch.zeros(1, 3, SIDE, SIDE)).shape[-1]
     model, processor = swap(str(stock), 6, "enc", patch={"timm_model": TIMM, "grid": grid})
@@ -61,6 +62,11 @@ def test_the_query_depends_on_the_pictures(native):
     saved, native.pictures = native.pictures, native.pictures | {"i1": png((0, 255, 255))}
     assert np.abs(native.query_vectors([[0, 1]]) - before).max() > 1e-5
     native.pictures = saved
+
+
+def test_words_alone_and_a_returning_user_are_read_too(native):
+    assert native.query_vectors([[], [0]], ["red flag", ""]).shape == (2, 6)
+    np.testing.assert_allclose(native.rank([0], [2, 3], session="ann"), native.rank([0], [2, 3]), atol=1e-4)
 
 
 def test_candidates_are_ranked_whatever_their_order(native):
