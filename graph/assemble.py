@@ -29,8 +29,9 @@ from graph.ordering import id_hashes
 from graph.relation import ABOUT, CO_SAVED, FOLLOWS, HAS, HOLDS, SAVED, Edges, EdgeType, Relation
 from graph.saves import Saves, distinct
 from graph.sequence_file import SequenceFile
-from graph.split import check_fraction, check_last, check_min_board, time_cut
+from graph.split import check_fraction, check_min_board
 from graph.store import CSR, describe, write_nodes
+from graph.user_split import check_last, time_cut
 from navigator.contracts import Catalog, UserError
 from navigator.contracts.catalog import PARTED_BOARDS
 

@@ -14,7 +14,7 @@ from graph.forgotten import Theirs, forgotten_path, forgotten_rows, read_forgott
 from graph.make_signals import write_signals
 from graph.policy import DAY, Purpose, load_policy
 from graph.refine import refine
-from graph.split import UserSplit
+from graph.user_split import UserSplit
 from navigator.contracts import Catalog, UserError, is_current, publish, read_manifest
 
 __all__ = ["add_edges", "build_graph", "refine"]
@@ -86,9 +86,9 @@ def build_graph(
     config = {
         "seed": seed, "min_board": min_board, "valid_fraction": valid_fraction, "user_split": user_split,
         "last": last, "global_quantile": global_quantile, "interests": interests, "actions": actions,
-        "test_actions": test_actions,
-        "impressions": impressions, "prune": prune, "co_saves": co_saves, "signals": signals, "walks": walks,
-        "length": length, "restart": restart, "unseen_owners": unseen_owners, "unseen_valid": unseen_valid,
+        "test_actions": test_actions, "impressions": impressions, "prune": prune, "co_saves": co_saves,
+        "signals": signals, "walks": walks, "length": length, "restart": restart, "unseen_owners": unseen_owners,
+        "unseen_valid": unseen_valid,
     }  # fmt: skip
     with audited(out, "graph build", "build", config) as entry:
         rules_of = load_policy(policy)

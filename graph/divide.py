@@ -14,8 +14,9 @@ from graph.ingest import DUPLICATE, Rejected
 from graph.ordering import set_hashes
 from graph.saves import Saves, distinct, in_user_order
 from graph.sequence_file import SequenceFile
-from graph.split import OUT, TRAIN, counted, hold_out, lowest_of, split_ordered_users, twin_groups
+from graph.split import OUT, TRAIN, counted, hold_out, lowest_of, twin_groups
 from graph.unseen import choose_unseen, fates, given_parts, held_out_counts, hold_out_unseen
+from graph.user_split import split_ordered_users
 from navigator.contracts.signals import Task
 
 Counts = dict[str, int]
@@ -97,7 +98,7 @@ class Boards:
 def divide_boards(
     grouped: Grouped, rejected: Rejected, boards: Boards, config: dict[str, Any], cut: int | None, scratch: Path,
     n_items: int, unseen: SequenceFile | None,
-) -> tuple[Divided, Counts]:  # fmt: skip
+) -> tuple[Divided, dict[str, Any]]:  # fmt: skip
     """Divide the saves of boards by the options of `graph.commands.build_graph`; unseen boards go to their file.
 
     Args:

@@ -3,7 +3,7 @@
 Three things could make an impression a leak or a lie, so DuckDB takes them out of the log, out of core: the user did
 save the item, at whatever time; the impression is not earlier than what is held out of the user, or than the moment
 after which everything is; its time is unknown although the user's saves have times. A user with a save of unknown
-time has the order of the rows instead, as in graph.split.user_order.
+time has the order of the rows instead, as in graph.saves.in_user_order.
 """
 
 from collections.abc import Iterator, Sequence

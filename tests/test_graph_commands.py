@@ -11,9 +11,10 @@ import pytest
 from graph.commands import build_graph, refine
 from graph.factors import co_save_factors, train_counts
 from graph.relation import HAS, HOLDS, SAVED
-from graph.split import TEST, TRAIN, VALID, Saves, sequences_of, split_users
+from graph.split import TEST, TRAIN, VALID, Saves, sequences_of
 from graph.store import TasteGraph
 from graph.unseen import owner_parts
+from graph.user_split import split_users
 from navigator.contracts import Catalog, ItemVectors, UserError, publish
 from navigator.contracts.catalog import TABLES
 from navigator.contracts.vectors import normalise, write_vectors

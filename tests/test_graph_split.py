@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from graph.saves import Saves
-from graph.split import TEST, TRAIN, VALID, UserSplit, sequences_of, split_boards, split_users, time_cut
+from graph.split import TEST, TRAIN, VALID, sequences_of, split_boards
 from graph.unseen import cut_unseen, only, owner_parts
+from graph.user_split import UserSplit, split_users, time_cut
 from navigator.contracts import UserError
 from navigator.contracts.signals import make_queries
 

@@ -107,10 +107,14 @@ def valid_queries(sequences: Sequence[TasteSequence], limit: int = 0) -> list[Qu
     for task in TASKS:
         if any(s.task == task and s.valid and s.items for s in sequences):
             found += make_queries(sequences, task, "valid")
-    if limit and len(found) > limit:
-        keep = np.sort(np.random.default_rng(0).permutation(len(found))[:limit])
-        found = [found[i] for i in keep]
-    return found
+    return some(found, limit)
+
+
+def some(queries: list[Query], limit: int) -> list[Query]:
+    """A seeded choice of `limit` queries, in their order; all of them when limit is 0 or they are fewer."""
+    if not limit or len(queries) <= limit:
+        return queries
+    return [queries[i] for i in np.sort(np.random.default_rng(0).permutation(len(queries))[:limit])]
 
 
 def leave_one_out(sequences: Iterable[TasteSequence], at_most: int = 20) -> list[Query]:

@@ -16,32 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from navigator.contracts.catalog import held_out
+from navigator.importers.filing import NO_TOPIC, Filing
 from navigator.importers.leaks import stem, term
 from navigator.importers.rdf import Work
-
-Key = tuple[str, str]  # owner and keyword
 
 MIN_WORKS, MIN_UPLOADERS, MIN_UNSEEN = 6, 2, 4
 TEST, VALID, UNSEEN_UPLOADERS, UNSEEN_VALID = 0.2, 0.15, 0.15, 1 / 3
 OWNER, UNSEEN = "keyword", "unseen-uploaders"
-NO_TOPIC = {"unsorted", "hash"}
-
-
-@dataclass(frozen=True)
-class Filing:
-    """Who filed what where.
-
-    Attributes:
-        boards: (owner, keyword) -> item ids in catalogue order.
-        words: by item the keywords that its text must lack, because they name its boards.
-        parts: of the boards, train, valid or test; None where no split is given.
-        counts: for the manifest.
-    """
-
-    boards: dict[Key, list[str]]
-    words: dict[str, set[str]]
-    parts: dict[Key, str] | None = None
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

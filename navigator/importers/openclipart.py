@@ -14,8 +14,7 @@ which would give the board away (leaks.py). `title` is as published; `keywords` 
 """
 
 import hashlib
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +23,13 @@ import pyarrow as pa
 
 from navigator.assets import cache_dir
 from navigator.contracts import UserError
+from navigator.importers.filing import MIN_BOARD, board_ids, file_by_uploader
 from navigator.importers.ingest import Limits, Source, tree_digest, write_catalog
-from navigator.importers.keyword_boards import NO_TOPIC, Filing, Key, file_by_keyword
+from navigator.importers.keyword_boards import file_by_keyword
 from navigator.importers.leaks import phrase_and_words, term, without
 from navigator.importers.pictures import pixels
 from navigator.importers.rdf import Work, read_work
 
-MIN_BOARD = 3
 BoardKind = Literal["uploader", "keyword"]
 
 
@@ -127,7 +126,7 @@ def _about_a_tenth(drawings: list[Drawing]) -> list[Drawing]:
     None may fill more than a quarter of the room, else a tenth would be one person's taste.
     """
     sizes = Counter(drawing.work.uploader for drawing in drawings)
-    with_boards = {uploader for uploader, _ in _boards(drawings)}
+    with_boards = {uploader for uploader, _ in file_by_uploader((d.item_id, d.work) for d in drawings).boards}
     room = len(drawings) // 10
     largest, kept = max(MIN_BOARD, room // 4), set()
     for uploader in sorted(with_boards, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
@@ -142,12 +141,16 @@ def _source(
 ) -> Source:
     """The rows; what is told of keyword boards goes into `metrics`."""
     # Boards are settled before the first item is written (its text depends on them), so from what will be let in.
-    let_in = [d for d in drawings if (d.work.title or d.work.description) and pixels(d.picture) <= max_pixels]
-    filing = file_by_keyword((d.item_id, d.work) for d in let_in) if kind == "keyword" else _by_uploader(let_in)
+    works = [
+        (d.item_id, d.work)
+        for d in drawings
+        if (d.work.title or d.work.description) and pixels(d.picture) <= max_pixels
+    ]
+    filing = file_by_keyword(works) if kind == "keyword" else file_by_uploader(works)
     if filing.counts and metrics is not None:
         metrics["keyword_boards"] = filing.counts
     boards, parts = filing.boards, filing.parts or {}
-    names = _board_ids(boards)
+    names = board_ids(boards)
     saves = [(names[key], item_id) for key, items in boards.items() for item_id in items]
     columns = [pa.array(column, pa.string()) for column in (list(zip(*saves, strict=True)) or [[], []])]
     return Source(
@@ -161,41 +164,6 @@ def _source(
         extra=("uploader", "source_path"),
         parted=filing.parts is not None,
     )
-
-
-def _by_uploader(drawings: list[Drawing]) -> Filing:
-    boards = _boards(drawings)
-    keywords: dict[str, set[str]] = defaultdict(set)
-    for (_, keyword), items in boards.items():
-        for item_id in items:
-            keywords[item_id].add(keyword)
-    return Filing(boards, keywords)
-
-
-def _boards(drawings: list[Drawing]) -> dict[Key, list[str]]:
-    """(uploader, keyword) -> item ids in catalogue order, three or more."""
-    boards: dict[Key, list[str]] = defaultdict(list)
-    seen: set[str] = set()
-    for drawing in drawings:
-        work = drawing.work
-        if drawing.item_id in seen or not work.uploader:
-            continue
-        seen.add(drawing.item_id)
-        for keyword in work.keywords:
-            if keyword not in NO_TOPIC and term(keyword) != term(work.uploader):
-                boards[work.uploader, keyword].append(drawing.item_id)
-    return {key: items for key, items in sorted(boards.items()) if len(items) >= MIN_BOARD}
-
-
-def _board_ids(boards: dict[Key, list[str]]) -> dict[Key, str]:
-    """owner/keyword in plain letters; -2, -3 where two would be the same."""
-    names: dict[Key, str] = {}
-    used: Counter[str] = Counter()
-    for key in boards:
-        slug = "/".join(re.sub(r"[^\w.]+|_", "-", part.lower()).strip("-.") or "x" for part in key)
-        used[slug] += 1
-        names[key] = slug if used[slug] == 1 else f"{slug}-{used[slug]}"
-    return names
 
 
 def _item(drawing: Drawing, board_keywords: set[str]) -> dict[str, Any]:
