@@ -17,12 +17,12 @@ from bench.encoder.figures import Figure
 from bench.language.command import language
 from bench.language.descriptions import choose_descriptions
 from bench.language.figures import LanguageReport
-from bench.language.plain import plain_digest, plain_paragraphs
-from bench.language.score import Scores, continue_item, score_descriptions, score_plain
 from bench.language.summary import difference, text_set
 from navigator.contracts import Catalog, ItemVectors, UserError, publish
 from navigator.contracts.vectors import normalise, write_vectors
 from navigator.model_commands import swap as swap_command
+from navigator.perplexity import Scores, continue_item, score_descriptions, score_plain
+from navigator.plain_text import plain_digest, plain_paragraphs
 from navigator.prompts import DESCRIBE_TOKENS, NOT_ASKED, describe_inputs, held_out_for_language
 from navigator.recommend import Recommender
 from navigator.swap import open_swapped, swap

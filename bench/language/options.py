@@ -11,10 +11,10 @@ from transformers import AutoProcessor
 from bench.language.command import STOCK
 from bench.language.descriptions import Descriptions, choose_descriptions
 from bench.language.figures import SCHEMA_VERSION
-from bench.language.plain import plain_digest, plain_paragraphs
 from navigator.contracts import Catalog, ItemVectors, UserError, read_manifest
 from navigator.contracts.manifest import MANIFEST, content_fingerprint, digest
 from navigator.encode_commands import resolve_backbone
+from navigator.plain_text import plain_digest, plain_paragraphs
 from navigator.recommend import pick_device, pick_dtype
 
 

@@ -14,12 +14,12 @@ from bench.device import describe_device
 from bench.language.command import STOCK
 from bench.language.figures import DESCRIBED, PLAIN, SHUFFLED, Continuation, LanguageReport
 from bench.language.options import Inputs, Options, open_inputs
-from bench.language.score import continue_item, score_descriptions, score_plain
 from bench.language.summary import Measured, model_rows
 from bench.language.tables import compact_table, markdown, protocol
 from navigator.contracts import is_current, publish
 from navigator.contracts.manifest import commit, versions, write_text
 from navigator.encode_commands import resolve_backbone
+from navigator.perplexity import continue_item, score_descriptions, score_plain
 from navigator.recommend import Recommender
 from navigator.swap import load_stock
 

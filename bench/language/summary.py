@@ -9,7 +9,7 @@ import numpy as np
 from bench.encoder.figures import Figure
 from bench.encoder.intervals import ratio
 from bench.language.figures import DESCRIBED, SHUFFLED, ModelRow, TextSet
-from bench.language.score import Scores
+from navigator.perplexity import Scores
 
 
 @dataclass(frozen=True)

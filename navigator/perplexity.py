@@ -1,4 +1,4 @@
-"""What a text costs a model in nats, and how it goes on by itself."""
+"""What a text costs a model in nats, and how it goes on by itself: training's log and `navigator-bench language` ask alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,19 @@ class Scores:
     tokens: np.ndarray
     bytes: np.ndarray
 
+    @property
+    def perplexity(self) -> float:
+        """Exponential of the total cross-entropy over the total tokens."""
+        return float(np.exp(self.nats.sum() / self.tokens.sum()))
+
 
 def score_descriptions(
-    recommender: Recommender, texts: Sequence[str], shown: Sequence[str], batch_size: int, name: str
+    recommender: Recommender, texts: Sequence[str], shown: Sequence[str], batch_size: int, name: str = ""
 ) -> Scores:
     """Texts after the describe prompt with the items `shown`; the end of turn is not asked for.
 
-    Every model is asked for the words alone, because an untrained one cannot know that a text ends after a title.
+    Every model is asked for the words alone, because an untrained one cannot know that a text ends after a title. `name`
+    is what the progress bar says; without one there is none.
     """
     rows = recommender.vectors.rows_of(shown)
 
@@ -42,7 +48,7 @@ def score_descriptions(
     return _score(recommender.model, recommender.processor.tokenizer, texts, batch_size, make, name)
 
 
-def score_plain(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int, name: str) -> Scores:
+def score_plain(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int, name: str = "") -> Scores:
     """Texts on their own. A text's first token is asked for after the tokenizer's begin (or else end) of text."""
     begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
 
@@ -91,7 +97,7 @@ def _score(
     """Batches of texts of like length, so that little is padded."""
     scores = Scores(np.zeros(len(texts)), np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64))
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in tqdm(range(0, len(order), batch_size), desc=name, unit="batch"):
+    for start in tqdm(range(0, len(order), batch_size), desc=name, unit="batch", disable=not name):
         chosen = order[start : start + batch_size]
         inputs, labels = make(chosen)
         scores.nats[chosen] = token_nats(model, inputs, labels)
