@@ -93,7 +93,7 @@ def load_sequences(path: Path, catalog: Catalog) -> list[TasteSequence]:
 
 def fingerprints(paths: Paths) -> dict[str, str]:
     """Option name -> fingerprint of what it names (of the files themselves where a folder has no manifest)."""
-    return {name: _fingerprint(name, path) for name, path in paths.given().items()}
+    return {name: fingerprint_of(name, path) for name, path in paths.given().items()}
 
 
 def queries_digest(queries: list[Query]) -> str:
@@ -101,7 +101,8 @@ def queries_digest(queries: list[Query]) -> str:
     return digest([[q.query_id, q.history, q.targets, q.title] for q in queries])
 
 
-def _fingerprint(name: str, path: Path) -> str:
+def fingerprint_of(name: str, path: Path) -> str:
+    """A folder's fingerprint by its manifest, else of its files."""
     if (path / MANIFEST).is_file():
         return Manifest.model_validate_json((path / MANIFEST).read_text()).fingerprint
     if not path.is_dir():

@@ -73,7 +73,7 @@ class FakeModel:
 def test_a_model_is_asked_in_its_own_rows_and_unknown_histories_are_misses() -> None:
     model = FakeModel()
     system = NavigatorSystem("swapped", model, aligned(), last=1)
-    queries = [Query("x", (3, 4, 0), (1,), "cats"), Query("y", (4,), (1,), "dogs")]
+    queries = [Query("x", (3, 4, 0), (1,), "cats"), Query("y", (4,), (1,))]
     indices, _ = system.recommend(queries, 3)
     assert model.asked == [([[3]], ["cats"])]
     assert indices.tolist() == [[1, 2, -1], [-1, -1, -1]]

@@ -74,11 +74,11 @@ def open_store(name: str, folder: Path, catalog: Catalog, graph: str, task: str,
             this one holds out).
     """
     if (folder / MANIFEST).is_file() and not (folder / "items").is_dir():
-        items, owners = _open(name, folder, graph), None
+        items, owners = open_checked(name, folder, graph), None
     elif (folder / "items").is_dir():
-        items = _open(name, folder / "items", graph)
+        items = open_checked(name, folder / "items", graph)
         beside = folder / OWNERS[task]
-        owners = _open(name, beside, graph) if beside.is_dir() else None
+        owners = open_checked(name, beside, graph) if beside.is_dir() else None
     else:
         raise UserError(
             f"vectors {name}={folder}: neither a vector store nor a folder with items/ in it; train or embed"
@@ -101,7 +101,8 @@ def open_store(name: str, folder: Path, catalog: Catalog, graph: str, task: str,
     )
 
 
-def _open(name: str, folder: Path, graph: str) -> ItemVectors:
+def open_checked(name: str, folder: Path, graph: str) -> ItemVectors:
+    """A store; UserError for one that was made with another graph."""
     made_with = read_manifest(
         folder, "vectors", "navigator embed ... or accelerate launch -m train.gnn ..."
     ).inputs.get("graph")

@@ -24,7 +24,10 @@ _LARGEST = 20_000  # rows of the matrix to invert: 3.2 GB in float64
 
 @dataclass(frozen=True)
 class Ease:
-    """`inner` is P (items x items), or with `dual` K = (X X' + lambda I)^-1 (rows x rows); `diagonal` is diag(P)."""
+    """`inner` is P (items x items), or with `dual` K = (X X' + lambda I)^-1 (rows x rows); `diagonal` is diag(P).
+
+    `last` keeps only that many items of a history; 0 keeps all.
+    """
 
     matrix: sparse.csr_array
     inner: np.ndarray
@@ -32,6 +35,7 @@ class Ease:
     regularisation: float
     dual: bool
     name: str = "ease"
+    last: int = 0
 
     @classmethod
     def fit(
@@ -62,14 +66,14 @@ class Ease:
     def recommend(self, queries: Sequence[Query], k: int) -> tuple[np.ndarray, np.ndarray]:
         # B has a zero diagonal; -P / diag(P) has -1 there, which only reaches items of the history: excluded anyway.
         def score(batch: Sequence[Query]) -> np.ndarray:
-            asked = incidence([q.history for q in batch], self.diagonal.size)
+            asked = incidence([q.history[-self.last :] for q in batch], self.diagonal.size)
             return -self._through_p(asked, self.matrix, slice(None)) / self.diagonal
 
         return recommend_by_scores(queries, k, self.diagonal.size, score)
 
     def rank_one(self, history: Sequence[int], candidates: Sequence[int]) -> np.ndarray:
         columns = np.asarray(candidates)
-        asked = incidence([history], self.diagonal.size)
+        asked = incidence([history[-self.last :]], self.diagonal.size)
         part = self.matrix[:, columns] if self.dual else self.matrix
         scores = -self._through_p(asked, part, columns)[0] / self.diagonal[columns]
         return scores + np.isin(columns, history)

@@ -39,7 +39,7 @@ class NavigatorSystem:
         name: "swapped" or "native".
         model: the recommender.
         vectors: its own store, aligned with the catalogue.
-        last: history length the model is given; a query whose history has no vector gets no answer (a miss).
+        last: history length the model is given; a query without a title whose history has no vector gets no answer (a miss).
         titles: whether the model may read the board's title.
     """
 
@@ -52,11 +52,12 @@ class NavigatorSystem:
     def recommend(self, queries: Sequence[Query], k: int) -> tuple[np.ndarray, np.ndarray]:
         def score(batch: Sequence[Query]) -> np.ndarray:
             histories = [self.vectors.rows_of(q.history)[-self.last :] for q in batch]
-            known = [i for i, history in enumerate(histories) if history]
+            titles = [q.title if self.titles else "" for q in batch]
+            known = [i for i, history in enumerate(histories) if history or titles[i]]
             scores = np.full((len(batch), self.vectors.n_items), -np.inf, dtype=np.float32)
             if known:
-                titles = [batch[i].title if self.titles else "" for i in known]
-                scores[known] = self.vectors.scores(self.model.query_vectors([histories[i] for i in known], titles))
+                asked = self.model.query_vectors([histories[i] for i in known], [titles[i] for i in known])
+                scores[known] = self.vectors.scores(asked)
             return scores
 
         n_items = self.vectors.n_items

@@ -1,0 +1,131 @@
+"""The report of `navigator-bench taste` as words: a table a slice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.encoder.figures import Figure
+from bench.intervals import RESAMPLES
+from bench.markdown import provenance
+from bench.taste.figures import SliceRow, SystemRow, TasteReport
+from bench.taste.tune import TUNED_BY
+
+_HEADS = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "recall@10": "Recall@10", "recall@50": "Recall@50"}
+
+
+def compact_tables(report: TasteReport) -> str:
+    """Plain text for a terminal."""
+    parts = [_summary(report)]
+    for name, row in report.slices.items():
+        rows = _rows(row)
+        widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows
+        ]
+        parts.append("\n".join([_slice_title(name, row), lines[0], "  ".join("-" * w for w in widths), *lines[1:]]))
+    return "\n\n".join(parts)
+
+
+def markdown(report: TasteReport, files: Sequence[str]) -> str:
+    """report.md; `files` are names of the other files beside it."""
+    parts = [f"# Taste: {report.task}", _summary(report)]
+    for name, row in report.slices.items():
+        head, *body = ["| " + " | ".join(line) + " |" for line in _rows(row)]
+        parts.append(
+            "\n".join([f"## {_slice_title(name, row)}", "", head, "|" + " --- |" * (head.count("|") - 1), *body])
+        )
+    parts += [
+        _bullets("Settings", [note for name, row in report.systems.items() for note in _settings(name, row)]),
+        _bullets("Runs", _runs(report)),
+        _bullets("Protocol", report.protocol),
+        _bullets("Files", [f"[{name}]({name})" for name in files]),
+        _bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def protocol(config: dict[str, Any], clustered: bool) -> list[str]:
+    """How the figures came about, for a run with these options."""
+    part, show = config["part"], config["show"]
+    known = "training and validation saves" if part == "test" and config["refit"] else "training saves"
+    asked = (
+        f"Asked: every unseen board of part {part}: {show} of its items, drawn by board, are shown (0: the title alone), "
+        "all others are targets."
+        if part.startswith("unseen")
+        else f"Asked: every owner of task {config['task']} with a {part} target and a history."
+    )
+    return [
+        f"{asked} All items of the catalogue are ranked, the shown ones excluded; ties to the smaller item index.",
+        "Settings: every system's grid is tried on validation queries, with what was saved before them, and the setting "
+        f"with the highest {TUNED_BY} is taken; then the system is fitted again on all {known} and asked once.",
+        "NDCG@10 has binary gains and the ideal cut at min(targets, 10); HR@10 is 1 when any target is found; recall@k = "
+        "hits / number of targets. Means over queries; a query without an answer is a miss.",
+        f"Slice cold: every target has at most {config['cold_max']} training or validation saves. Slice gap: more than "
+        f"{config['gap']:g} s between a user's latest save and the first target.",
+        f"Intervals: 95 % percentile bootstrap over {'owners of boards' if clustered else 'queries'}, {RESAMPLES:,} "
+        f"resamples, seed {config['seed']}; differences and ratios are paired. Runs NAME@0, NAME@1, ... are averaged "
+        "query by query first.",
+    ]  # fmt: skip
+
+
+def _rows(row: SliceRow) -> list[tuple[str, ...]]:
+    rivals = list(dict.fromkeys(rival for own in row.systems.values() for rival in own.against))
+    heads = [f"NDCG@10 - {rival}" for rival in rivals] + [f"NDCG@10 / {rival}" for rival in rivals]
+    lines: list[tuple[str, ...]] = [("system", *_HEADS.values(), *heads)]
+    for name, own in row.systems.items():
+        minus = [_signed(own.against[r].minus[TUNED_BY]) if r in own.against else "-" for r in rivals]
+        times = [_value(t, 2) if r in own.against and (t := own.against[r].times) else "-" for r in rivals]
+        lines.append((name, *(_value(own.figures[metric]) for metric in _HEADS), *minus, *times))
+    return lines
+
+
+def _settings(name: str, row: SystemRow) -> list[str]:
+    words = [
+        f"{name}: {row.source}; {row.seconds:.0f} s" + (f"; {row.unanswered:,} unanswered" if row.unanswered else "")
+    ]
+    for run, tried in row.tried.items():
+        if not tried[0].settings:
+            continue
+        label = "" if run == name else f"{run}: "
+        chosen = ", ".join(f"{key} {value}" for key, value in tried[0].settings.items())
+        valid = (
+            "" if tried[0].valid is None else f" ({TUNED_BY} {tried[0].valid:.4f} on validation, of {len(tried)} tried)"
+        )
+        words.append(f"{label}{chosen}{valid}")
+    return ["; ".join(words)]
+
+
+def _runs(report: TasteReport) -> list[str]:
+    every = report.slices["all"].systems
+    return [
+        f"{name}: " + "; ".join(f"{m} {', '.join(f'{v:.4f}' for v in values)}" for m, values in own.by_run.items())
+        for name, own in every.items()
+        if own.by_run
+    ]
+
+
+def _value(figure: Figure, digits: int = 4) -> str:
+    around = "" if figure.ci95 is None else f" ({figure.ci95[0]:.{digits}f}..{figure.ci95[1]:.{digits}f})"
+    return f"{figure.mean:.{digits}f}{around}"
+
+
+def _signed(figure: Figure) -> str:
+    around = "" if figure.ci95 is None else f" [{figure.ci95[0]:+.4f}, {figure.ci95[1]:+.4f}]"
+    return f"{figure.mean:+.4f}{around}"
+
+
+def _slice_title(name: str, row: SliceRow) -> str:
+    return f"{name}: {row.n:,} queries" + (f" of {row.clusters:,} owners" if row.clusters != row.n else "")
+
+
+def _summary(report: TasteReport) -> str:
+    tuned = "nothing tuned" if report.n_tuning is None else f"tuned on {report.n_tuning:,} validation queries"
+    left = f", {report.unasked:,} boards too small to ask" if report.unasked else ""
+    return (
+        f"{report.task}, {report.split.part}: {report.n_queries:,} queries, {report.n_targets:,} targets, "
+        f"{report.n_items:,} items{left}; {tuned}; {report.device.cpu}, {report.device.cores} cores; "
+        f"{report.created_at[:10]}, commit {report.commit or 'unknown'}, seed {report.seed}."
+    )
+
+
+def _bullets(title: str, lines: Sequence[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
