@@ -103,7 +103,7 @@ class Pipeline:
         Args:
             history: item ids, oldest first; empty for a request in words alone.
             k: how many; fewer come back where fewer are left.
-            title: what the model reads beside the history: the board's title; without a history also the words asked for.
+            title: what the model reads beside the history: a board's title, or words that are asked for.
             text: words whose nearest items, by the encoder, are a source.
             exclude: item ids that must not be recommended.
             include_seen: whether items of the history may be recommended again.

@@ -34,7 +34,7 @@ def recommend(
         similar: cosine of content from which two items are similar.
         ranking: the ranking head's voice against retrieval's, 0 (none) to 1; a head that was never trained has none.
         weights: of the sources of candidates, SOURCE=NUMBER,...; default model=1,content-graph=1,content=0.5,text=1.
-        titles: whether the model reads the board's title (or, without a history, the words).
+        titles: whether the model reads the words, or without words the board's title.
         encoder: what made the vectors' content, to read words and titles with; default "embedded" where there is no history
             or words are given, else none.
         keyword: only items that carry this keyword.
@@ -52,7 +52,7 @@ def recommend(
 
     reader = encoder or ("embedded" if asked.text or not asked.history else None)
     pipeline = Pipeline.open(model, vectors, index, catalog, reader, options)
-    title = (asked.title or ("" if asked.history else asked.text)) if titles else ""
+    title = (asked.text or asked.title) if titles else ""
     answer = pipeline.recommend(asked.history, k, title, asked.text or asked.title,
                                 include_seen=include_seen, keyword=keyword)  # fmt: skip
     lines = [asked.name, *(line for n, r in enumerate(answer.results, 1) for line in _lines(n, r))]

@@ -90,6 +90,7 @@ def test_a_twin_gives_way_and_scores_must_be_positive():
     unit, scores = np.array([[1, 0], [1, 0], [0, 1]], np.float32), np.array([1.0, 0.99, 0.95])
     assert diversify(scores, unit, 9, 0.95, 0.8)[0].tolist() == [0, 2, 1]
     assert diversify(scores, unit, 9, 0.97, 0.8)[0].tolist() == [0, 1, 2]
+    assert diversify(scores, unit, 9, 0.95, 1.0)[0].tolist() == [0, 2, 1]  # "from" the cosine, itself included
     assert scores.tolist() == [1.0, 0.99, 0.95]
     assert [len(part) for part in diversify(scores[:0], unit[:0], 3, 0.9, 0.5)] == [0, 0]
     with pytest.raises(ValueError, match=r"positive; the lowest is 0\.0"):
@@ -278,7 +279,10 @@ def test_a_returning_user_gets_what_a_new_one_would(refined: Path, project: Path
     for history in (["i01", "i07"], ["i01", "i07", "i30"]):
         alone, kept = pipeline.recommend(history, 9), pipeline.recommend(history, 9, session="ann")
         assert items_of(kept) == items_of(alone) and kept.ranked
-    assert pipeline.recommender.prefixes.sessions == ["ann"]
+    prefixes = pipeline.recommender.prefixes
+    before = prefixes.tokens_read
+    pipeline.recommend(["i01", "i07", "i30"], 9, session="ann")
+    assert prefixes.sessions == ["ann"] and prefixes.tokens_read - before == 1 + (1 + 57)  # branches alone, no history
 
 
 @pytest.mark.parametrize(
@@ -337,6 +341,22 @@ def test_the_command_says_why(refined: Path, project: Path, capsys, tmp_path: Pa
     assert "in the order of retrieval" in text and "retrieve " in text and text.rstrip().endswith("s.png")
     assert main(command(refined, project, "--user", "u1", "--k", "50", "--retrieve", "52")) == 0
     assert len([line for line in capsys.readouterr().out.splitlines() if "because of" in line]) == 50
+
+
+def test_the_model_reads_the_title_unless_told_not_to(refined: Path, project: Path, tmp_path: Path, capsys):
+    shutil.copytree(refined, tmp_path / "home")
+    trained = fresh(refined, project, head=True).recommender
+    trained.model.save_pretrained(tmp_path / "home" / "model")
+    answers = []
+    for words in ((), ("--titles", "false")):
+        assert main([*command(tmp_path / "home", project, "--board", "b1", *words), "--json"]) == 0
+        answers.append([(r["item"], r["score"]) for r in json.loads(capsys.readouterr().out)["results"]])
+    home = tmp_path / "home"
+    direct = Pipeline.open(home / "model", home / "vectors", home / "index", project / "catalog")
+    for answer, title in zip(answers, ("b1", ""), strict=True):
+        got = direct.recommend([f"i{n:02}" for n in range(4, 10)], 10, title=title).results
+        assert answer == [(r.item, r.score) for r in got]
+    assert answers[0] != answers[1]
 
 
 def test_fewer_than_asked_for_is_said(refined: Path, project: Path, capsys):
