@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from graph.ordering import order_within, repeated
 from graph.relation import UNKNOWN_TIME
 from navigator.contracts import UserError
-from navigator.contracts.signals import owner_rng as owner_rng
 
 
 @dataclass(frozen=True)
