@@ -1,11 +1,12 @@
 """What a training stage adds to its model folder and says: checkpointing, rates, trackers, card, hub, 4-bit weights."""
 
 import importlib.util
+import inspect
 import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -18,8 +19,10 @@ from huggingface_hub import ModelCard
 from peft.tuners.lora import LoraModel
 from torch import nn
 
-from navigator.contracts import UserError, read_manifest
+from navigator.contracts import ItemVectors, UserError, publish, read_manifest
+from navigator.contracts.vectors import write_vectors
 from train import hub, qlora
+from train.align import align
 from train.card import EMBEDDED, origin
 from train.log import check_tracker
 from train.loop import LoopConfig, make_accelerator
@@ -43,18 +46,33 @@ def training() -> Any:
     return load_training()
 
 
-def words(project: Path, out: Path, *more: str) -> list[str]:
-    places = {"model": "swapped", "vectors": "vectors", "catalog": "catalog", "graph": "graph"}
-    found = [word for name, place in places.items() for word in (f"--{name}", str(project / place))]
-    found += ["--out", str(out), "--objective.tasks", '{"board-completion": 0.5, "describe": 0.5}', "--json"]
-    found += ["--loop.steps", "3", "--loop.batch_size", "4", "--loop.precision", "no", "--loop.eval_every", "2"]
-    return [*found, "--valid_queries", "4", "--lora_rank", "2", *more]
+@pytest.fixture(scope="module")
+def half(project, tmp_path_factory) -> Path:
+    """The project's vectors as `navigator embed` stores them, in float16."""
+    out, kept = tmp_path_factory.mktemp("half") / "vectors", ItemVectors.open(project / "vectors")
+    manifest = read_manifest(project / "vectors", "vectors", "")
+    with publish(out, "vectors", manifest.config | {"precision": "float16"}, manifest.inputs) as work:
+        write_vectors(work.path, kept.ids, kept.float32().astype("float16"))
+    return out
+
+
+def words(project: Path, half: Path, out: Path, *more: str, taste_graph: bool = True) -> list[str]:
+    places = {"model": project / "swapped", "vectors": half, "catalog": project / "catalog"}
+    if taste_graph:
+        places["graph"] = project / "graph"
+    found = [word for name, place in places.items() for word in (f"--{name}", str(place))]
+    found += ["--loop.steps", "3", "--loop.batch_size", "4", "--loop.precision", "no", "--json"]
+    found += ["--out", str(out), *more]
+    if not taste_graph:
+        return found
+    found += ["--objective.tasks", '{"board-completion": 0.5, "describe": 0.5}', "--loop.eval_every", "2"]
+    return [*found, "--valid_queries", "4", "--lora_rank", "2"]
 
 
 @pytest.fixture(scope="module")
-def trained(project, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+def trained(project, half, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("trained") / "model"
-    assert main("train.posttrain", posttrain, words(project, out)) == 0
+    assert main("train.posttrain", posttrain, words(project, half, out)) == 0
     return out, read_manifest(out, "model", "").metrics
 
 
@@ -242,8 +260,8 @@ def test_the_card_says_what_the_manifest_says(trained, project):
     read = ModelCard.load(out / "README.md")
     header = read.data.to_dict()
     assert header["library_name"] == "transformers" and "recommendation" in header["tags"]
-    shown = {r["metrics"][0]["type"]: r["metrics"][0]["value"] for r in header["model-index"][0]["results"]}
-    assert shown == metrics["valid_best"] or {k: pytest.approx(v) for k, v in metrics["valid_best"].items()} == shown
+    shown = {m["type"]: m["value"] for r in header["model-index"][0]["results"] for m in r["metrics"]}
+    assert shown == pytest.approx(metrics["valid_best"])
     manifest = read_manifest(out, "model", "")
     for kind, fingerprint in manifest.inputs.items():
         assert f"| {kind} | `{fingerprint}` |" in read.text, kind
@@ -255,10 +273,10 @@ def test_the_card_says_what_the_manifest_says(trained, project):
     assert str(project) not in read.text  # no paths of this machine
 
 
-def test_the_card_s_own_lines_run(trained, project, capsys):
+def test_the_card_s_own_lines_run(trained, project, half, capsys):
     code = re.search(r"```python\n(.*?)```", (trained[0] / "README.md").read_text(), re.DOTALL)
     assert code is not None
-    told = code[1].replace("MODEL_FOLDER", str(trained[0])).replace("VECTORS_FOLDER", str(project / "vectors"))
+    told = code[1].replace("MODEL_FOLDER", str(trained[0])).replace("VECTORS_FOLDER", str(half))
     exec(told, {})
     assert "(1, 8)" in capsys.readouterr().out
 
@@ -275,10 +293,36 @@ def test_the_licence_is_inherited_from_stage_to_stage(trained, project, tmp_path
     assert origin(project / "swapped") == ("Org/Model", None)
 
 
+def test_an_aligned_model_has_a_card_too_and_hands_its_licence_on(project, half, tmp_path):
+    out = tmp_path / "aligned"
+    given = words(project, half, out, "--checkpointing", taste_graph=False)
+    assert main("train.align", align, given) == 0
+    text = (out / "README.md").read_text()
+    assert "Nothing was validated; the weights of the last step are kept." in text and "model-index" not in text
+    assert "Only the tower was trained" in text and "- checkpointing: True" in text and "describe 1" in text
+    (out / "README.md").write_text(text.replace("library_name:", "license: apache-2.0\nlibrary_name:"))
+    assert origin(out) == (None, "apache-2.0")
+
+
+@pytest.mark.parametrize("command", [align, posttrain])
+def test_help_explains_every_option(command, capsys):
+    assert main("train", command, ["--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    options = [name for name in inspect.signature(command).parameters if name not in ("objective", "loop")]
+    for option in [*options, *(f"loop.{field.name}" for field in fields(LoopConfig))]:
+        assert f"--{option} " in told, option
+    for doc, groups in ((command.__doc__, "objective:|loop:"), (LoopConfig.__doc__, "-")):
+        body = re.split("Args:|Attributes:", doc or "")[1]
+        for line in re.findall(r"^ +(?!" + groups + r")\w+: (.*)", body, re.MULTILINE):
+            assert " ".join(line.split())[:40] in told, line
+
+
 # --- push_to_hub ------------------------------------------------------------------------------------------------------
 
 
-def test_push_uploads_the_published_folder_and_once_more_when_nothing_changed(trained, project, monkeypatch, capsys):
+def test_push_uploads_the_published_folder_and_once_more_when_nothing_changed(
+    trained, project, half, monkeypatch, capsys
+):
     asked: list = []
 
     class Hub:
@@ -294,7 +338,7 @@ def test_push_uploads_the_published_folder_and_once_more_when_nothing_changed(tr
     monkeypatch.setattr(hub, "get_token", lambda: "t")
     out, _ = trained
     capsys.readouterr()
-    assert main("train.posttrain", posttrain, words(project, out, "--push_to_hub", "taste")) == 0
+    assert main("train.posttrain", posttrain, words(project, half, out, "--push_to_hub", "taste")) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["unchanged"] and "pushed" in answer
     assert asked[0] == ("taste", {"private": True, "exist_ok": True})
@@ -303,18 +347,18 @@ def test_push_uploads_the_published_folder_and_once_more_when_nothing_changed(tr
     )
 
 
-def test_push_fails_in_one_line(trained, project, monkeypatch, capsys):
+def test_push_fails_in_one_line(trained, project, half, monkeypatch, capsys):
     out, _ = trained
     monkeypatch.setattr(hub, "get_token", lambda: None)
-    assert main("train.posttrain", posttrain, words(project, out, "--push_to_hub", "me/taste")) == 2
+    assert main("train.posttrain", posttrain, words(project, half, out, "--push_to_hub", "me/taste")) == 2
     assert capsys.readouterr().err == (
         "error: push_to_hub me/taste: nobody is logged in; set HF_TOKEN or run `hf auth login` first\n"
     )
     monkeypatch.setattr(hub, "get_token", lambda: "t")
-    assert main("train.posttrain", posttrain, words(project, out, "--push_to_hub", "a/b/c")) == 2
+    assert main("train.posttrain", posttrain, words(project, half, out, "--push_to_hub", "a/b/c")) == 2
     assert "push_to_hub 'a/b/c' is no repository name" in capsys.readouterr().err
     assert os.environ["HF_HUB_OFFLINE"] == "1"  # so that the real client refuses without asking anybody
-    assert main("train.posttrain", posttrain, words(project, out, "--push_to_hub", "me/taste")) == 2
+    assert main("train.posttrain", posttrain, words(project, half, out, "--push_to_hub", "me/taste")) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1 and "is complete but was not pushed to me/taste (" in err
 
@@ -322,9 +366,9 @@ def test_push_fails_in_one_line(trained, project, monkeypatch, capsys):
 # --- QLoRA ------------------------------------------------------------------------------------------------------------
 
 
-def test_qlora_is_refused_before_anything_is_read_where_it_cannot_run(project, tmp_path, monkeypatch, capsys):
+def test_qlora_is_refused_before_anything_is_read_where_it_cannot_run(project, half, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert main("train.posttrain", posttrain, words(project, tmp_path / "out", "--language", "qlora")) == 2
+    assert main("train.posttrain", posttrain, words(project, half, tmp_path / "out", "--language", "qlora")) == 2
     assert "language 'qlora' needs a CUDA device and this machine has none; use lora" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.work").exists()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

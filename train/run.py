@@ -15,7 +15,7 @@ from train.average import Average
 from train.checkpoint import Named, load_state, save_state
 from train.config import LoopConfig
 from train.log import Log
-from train.sharding import Called, at, is_sharded, join, name_layers, places, validate_sharded
+from train.sharding import Called, at, is_sharded, join, places, settle, validate_sharded
 from train.throughput import Throughput, weights_per_token
 
 
@@ -56,7 +56,7 @@ class Run:
             if part
         ]
         if self.sharded:
-            name_layers(self.accelerator, self.plain)
+            settle(self.accelerator, self.plain)
         plain = torch.optim.AdamW(groups, weight_decay=self.config.weight_decay)
         self.objective, self.optimizer = self.accelerator.prepare(Called(self.plain), plain)
         self.parameters: Named = at(homes)
@@ -83,7 +83,9 @@ class Run:
         for turn in range(config.accumulate):
             share = rank * config.accumulate + turn
             with self._sync(turn == config.accumulate - 1):
-                loss = self.objective(self.plain.forward, batch, bounds[share], bounds[share + 1]) / len(batch.examples)
+                with self.accelerator.autocast():  # under FSDP2 accelerate leaves it out
+                    summed = self.objective(self.plain.forward, batch, bounds[share], bounds[share + 1])
+                loss = summed.float() / len(batch.examples)
                 self.accelerator.backward(loss * world)  # DDP and FSDP average gradients over processes
             total[0] += loss.detach()
             total[1] += getattr(self.plain, "tokens", 0)
@@ -91,8 +93,8 @@ class Run:
             self.accelerator.clip_grad_norm_(self.parameters.values(), config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        summed: Any = self.accelerator.reduce(total, "sum")
-        loss, tokens = summed.tolist()
+        reduced: Any = self.accelerator.reduce(total, "sum")
+        loss, tokens = reduced.tolist()
         return loss, tokens if hasattr(self.plain, "tokens") else None
 
     def mean(self, seconds: float) -> float:

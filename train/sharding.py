@@ -39,13 +39,18 @@ def is_sharded(accelerator: Accelerator) -> bool:
     return True
 
 
-def name_layers(accelerator: Accelerator, module: nn.Module) -> None:
-    """Keep those of the layer classes to wrap that this model has: one config serves all backbones.
+def settle(accelerator: Accelerator, module: nn.Module) -> None:
+    """Fit the launch's FSDP settings to this model.
+
+    Of the layer classes to wrap keep those it has: one config serves all backbones. And gather weights as wide as they are:
+    autocast narrows products as it does in every other launch, so that the same losses come out (accelerate would round
+    weights, gradients and even the loss to bfloat16).
 
     Raises:
         UserError: it has none of them.
     """
     plugin: Any = accelerator.state.fsdp_plugin
+    plugin.mixed_precision_policy = None
     names = plugin.transformer_cls_names_to_wrap
     if not names:
         return
