@@ -17,7 +17,7 @@ from bench.encoder.figures import Figure
 from bench.language.command import language
 from bench.language.descriptions import choose_descriptions
 from bench.language.figures import LanguageReport
-from bench.language.summary import difference, text_set
+from bench.language.summary import Measured, difference, model_rows, text_set
 from navigator.contracts import Catalog, ItemVectors, UserError, publish
 from navigator.contracts.vectors import normalise, write_vectors
 from navigator.model_commands import swap as swap_command
@@ -247,6 +247,25 @@ def test_the_report_pairs_models_and_the_backbone_text_by_text(project, trained,
     assert [set(c.written) for c in report.continuations] == [{"before", "same", "after"}] * 2
     words = (tmp_path / "r" / "report.md").read_text()
     assert "| after |" in words and report.continuations[0].item_id in words and "NaN" not in words
+
+
+def test_runs_of_one_recipe_count_as_their_mean_text_by_text(project, trained, tmp_path):
+    models = {"before": str(project / "swapped"), "after@0": str(trained), "after@1": str(project / "swapped")}
+    run_command(project, tmp_path / "r", models, samples=0)
+    report = LanguageReport.model_validate_json((tmp_path / "r" / "report.json").read_text())
+    assert list(report.models) == ["before", "after"]
+    row, before = report.models["after"], report.models["before"].sets["plain"]
+    assert row.runs == 2 and row.by_run is not None and row.by_run["plain"][1] == pytest.approx(before.perplexity.mean)
+    each = [math.log(value) for value in row.by_run["plain"]]
+    assert row.sets["plain"].nats_per_token.mean == pytest.approx(sum(each) / 2)
+    versus = row.sets["plain"].versus_first
+    assert versus is not None and versus.mean == pytest.approx((each[0] - each[1]) / 2)
+    other = Scores(np.ones(2), np.array([1, 2]), np.array([4, 9]))
+    runs = {f"a@{n}": Measured("s", "f", "swapped", {"plain": own}, 0.0) for n, own in enumerate((other, other))}
+    assert model_rows(runs, 0)["a"].sets["plain"].tokens == 3
+    runs["a@1"] = Measured("s", "f", "swapped", {"plain": Scores(np.ones(2), np.array([1, 3]), np.array([4, 9]))}, 0.0)
+    with pytest.raises(UserError, match="different tokens"):
+        model_rows(runs, 0)
 
 
 def test_a_second_run_is_unchanged_and_another_question_is_not(project, tmp_path, capsys):

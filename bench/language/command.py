@@ -28,7 +28,8 @@ def language(
     Args:
         catalog: catalogue folder.
         models: name=folder for each swapped model, such as before=runs/swapped,after=runs/model; the first is what the
-            others are compared with.
+            others are compared with. Names that differ only after an @ (after@0, after@1) are runs of one recipe: the
+            figures are their means, text by text.
         vectors: store of the item vectors that the models read.
         out: report folder to write.
         backbone: a row for the model before the swap, on plain text alone: "embedded", a folder or a hub id.

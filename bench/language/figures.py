@@ -64,16 +64,20 @@ class ModelRow(_Row):
 
     Attributes:
         kind: "swapped", or "stock" (the backbone before the swap; it reads plain text alone).
+        runs: how many models of this recipe (NAME@0, NAME@1, ...) the figures are means of, text by text.
         sets: set -> figures.
         item_tells: nats per token that the right item saves against another one (shuffled - described), text by text.
+        by_run: set -> the perplexity of every run, where there are several.
         seconds: of scoring and writing, without loading.
     """
 
     source: str
     fingerprint: str
     kind: Literal["swapped", "stock"]
+    runs: int = 1
     sets: dict[str, TextSet]
     item_tells: Figure | None = None
+    by_run: dict[str, list[float]] | None = None
     seconds: float
 
 

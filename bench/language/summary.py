@@ -1,14 +1,16 @@
 """Figures of every model, all from the same resamples of texts."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from bench.encoder.figures import Figure
 from bench.encoder.intervals import ratio
+from bench.encoder.seeds import recipes
 from bench.language.figures import DESCRIBED, SHUFFLED, ModelRow, TextSet
+from navigator.contracts import UserError
 from navigator.perplexity import Scores
 
 
@@ -25,21 +27,24 @@ class Measured:
 
 
 def model_rows(measured: dict[str, Measured], seed: int) -> dict[str, ModelRow]:
-    """Model -> its row; the first is what the others are compared with."""
-    first, rows = next(iter(measured)), {}
-    for name, own in measured.items():
-        against = None if name == first else measured[first]
-        sets = {
-            which: text_set(scores, against.scores.get(which) if against else None, seed)
-            for which, scores in own.scores.items()
-        }
-        tells = None
-        if SHUFFLED in own.scores:
-            tells = difference(own.scores[SHUFFLED], own.scores[DESCRIBED], seed)
+    """Recipe -> its row, the mean of its runs text by text; the first is what the others are compared with.
+
+    Raises:
+        UserError: runs of one recipe whose tokenizers differ.
+    """
+    rows, first = {}, None
+    for name, names in recipes(measured).items():
+        runs = [measured[run] for run in names]
+        scores = {which: _mean_over_runs(name, [run.scores[which] for run in runs]) for which in runs[0].scores}
+        sets = {which: text_set(own, first[which] if first else None, seed) for which, own in scores.items()}
+        tells = difference(scores[SHUFFLED], scores[DESCRIBED], seed) if SHUFFLED in scores else None
+        by_run = {which: [run.scores[which].perplexity for run in runs] for which in scores} if len(runs) > 1 else None
         rows[name] = ModelRow(
-            source=own.source, fingerprint=own.fingerprint, kind=own.kind, sets=sets, item_tells=tells,
-            seconds=round(own.seconds, 2),
+            source=", ".join(run.source for run in runs), fingerprint=", ".join(run.fingerprint for run in runs),
+            kind=runs[0].kind, runs=len(runs), sets=sets, item_tells=tells, by_run=by_run,
+            seconds=round(sum(run.seconds for run in runs), 2),
         )  # fmt: skip
+        first = first or scores
     return rows
 
 
@@ -58,6 +63,14 @@ def difference(scores: Scores, other: Scores, seed: int) -> Figure | None:
     if not np.array_equal(scores.tokens, other.tokens):
         return None
     return _ratio(scores.nats - other.nats, scores.tokens, seed)
+
+
+def _mean_over_runs(name: str, runs: list[Scores]) -> Scores:
+    if any(not np.array_equal(run.tokens, runs[0].tokens) for run in runs):
+        raise UserError(
+            f"the runs of {name} cut texts into different tokens; give models of one backbone the same name"
+        )
+    return replace(runs[0], nats=np.mean([run.nats for run in runs], axis=0))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, seed: int) -> Figure:

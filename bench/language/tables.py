@@ -83,6 +83,11 @@ def _sizes(report: LanguageReport) -> list[str]:
             f"{_SETS[which]} {own.texts:,} texts, {own.tokens:,} tokens, {own.bytes:,} bytes"
             for which, own in row.sets.items()
         ]
+        if row.by_run:
+            asked += [
+                f"{_SETS[which]} perplexity by run {', '.join(f'{value:.2f}' for value in values)}"
+                for which, values in row.by_run.items()
+            ]
         lines.append(f"{name} ({row.kind}, `{row.source}`, {row.fingerprint}): {'; '.join(asked)}; {row.seconds:.1f} s")
     return lines
 
