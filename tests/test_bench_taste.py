@@ -327,6 +327,29 @@ def test_what_is_chosen_does_not_depend_on_the_test(world, tmp_path, monkeypatch
         assert row.tried == second.systems[name].tried and row.settings == second.systems[name].settings
 
 
+def test_even_a_single_recipe_is_stopped_by_validation_and_never_by_the_test(world, tmp_path, monkeypatch):
+    from bench.systems import sasrec_train
+    from bench.taste import sequential
+
+    stopped = []
+
+    def train(saves, recipe, seed, stop, valid=None, device="cpu"):
+        stopped.append(valid is not None)
+        return sasrec_train.train_sasrec(saves, recipe, seed, replace(stop, epochs=min(stop.epochs, 2)), valid, device)
+
+    monkeypatch.setattr(sequential, "train_sasrec", train)
+    found = taste(
+        world / "catalog",
+        world / "graph",
+        tmp_path / "out",
+        systems=["sasrec"],
+        sasrec_seeds=[0],
+        grids=ONE,
+        device="cpu",
+    )
+    assert stopped == [True, False] and found["settings"]["sasrec"]["sasrec"]["epochs"] in (1, 2)
+
+
 @pytest.mark.parametrize("part", ["unseen-test", "unseen-valid"])
 @pytest.mark.parametrize("show", [0, 2])
 def test_unseen_boards_are_asked_by_title_or_by_some_items(world, tmp_path, part, show):

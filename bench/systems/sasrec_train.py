@@ -174,14 +174,14 @@ def _loss(
     targets = torch.from_numpy(wanted).to(states.device)
     if kind == "full":
         return functional.cross_entropy((states @ table.T).float(), targets)
-    right = (states * table[targets]).sum(-1).float()
+    right = (states * functional.embedding(targets, table)).sum(-1).float()
     if kind == "bce":
         others = torch.from_numpy(negatives(owners, len(table), taken, rng)).to(states.device)
-        wrong = (states * table[others]).sum(-1).float()
+        wrong = (states * functional.embedding(others, table)).sum(-1).float()
         return functional.softplus(-right).mean() + functional.softplus(wrong).mean()
     others = torch.from_numpy(rng.integers(0, len(table), SAMPLED)).to(states.device)
-    wrong = (states @ table[others].T).float().masked_fill(others == targets[:, None], -torch.inf)
-    return (torch.logsumexp(torch.cat([right[:, None], wrong], 1), 1) - right).mean()
+    wrong = (states @ functional.embedding(others, table).T).float().masked_fill(others == targets[:, None], -torch.inf)
+    return functional.softplus(torch.logsumexp(wrong, 1) - right).mean()
 
 
 def negatives(owners: np.ndarray, n_items: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:

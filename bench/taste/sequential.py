@@ -19,7 +19,9 @@ _NAMES = {f.name for f in fields(Recipe)}
 def sasrec(name: str, options: Options, vectors: CatalogVectors | None) -> Contender:
     """`vectors` in place of a free item table: items without a save can be found, and others share what is learned."""
     source = "training saves" if vectors is None else f"training saves and {options.sasrec_vectors}"
-    return Contender(name, source, sasrec_grid(options), _Fit(options, vectors), tuple(options.sasrec_seeds))
+    return Contender(
+        name, source, sasrec_grid(options), _Fit(options, vectors), tuple(options.sasrec_seeds), finds=True
+    )
 
 
 def sasrec_grid(options: Options) -> list[Settings]:

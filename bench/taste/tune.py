@@ -28,8 +28,10 @@ class Contender:
         grid: the settings to choose from, at least one.
         fit: (fold, settings, seed) -> a ranker and its settings. A system that finds something out while it is tuned
             (epochs, by early stopping on the fold's queries) adds it to the settings; given them back, it keeps to them.
+            The fold that the test is answered after has no queries.
         seeds: one run each; NAME@SEED in the report where there are several.
         without_history: whether a request without a history can be answered.
+        finds: whether tuning adds to the settings, so that even a single one must be tried.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Contender:
     fit: Callable[[Fold, Settings, int], tuple[Ranker, Settings]]
     seeds: tuple[int, ...] = (0,)
     without_history: bool = False
+    finds: bool = False
 
     def run_name(self, seed: int) -> str:
         """What one run is called; bench.encoder.seeds puts the runs of a recipe together again."""
@@ -54,9 +57,8 @@ class Tried:
 
 def tune(contender: Contender, world: World) -> list[Tried]:
     """Every setting tried on the tuning fold, the chosen one first (of equals the one earlier in the grid)."""
-    grid = list(contender.grid)
-    if len(grid) == 1 and contender.seeds == (0,):
-        return [Tried(grid[0], None)]
+    if len(contender.grid) == 1 and not contender.finds:
+        return [Tried(contender.grid[0], None)]
     return try_all(contender, world.tuning)
 
 
