@@ -82,7 +82,8 @@ def pack(
         requests: what to write.
         k: tokens an item.
         tokens: ids of the special tokens.
-        limit: tokens of a row at most; None is one request a row.
+        limit: tokens of a row at most; None is one request a row. Two or three of the longest request fill rows to 95 %;
+            longer ones only add attention that the mask throws away.
 
     Returns:
         input_ids, attention_mask (1 at real tokens) and the fields of Layout, each (B, T); and the numbers of the requests in

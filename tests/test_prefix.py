@@ -89,6 +89,8 @@ def test_a_returning_user_costs_only_what_is_new(recommender):
     assert read([0, 1], [7, 8, 9]) == branches  # the same history: only branches
     assert read([0, 1, 2, 3], [7, 8, 9]) == 2 * k + branches  # two more items
     assert read([0, 2], [7, 8, 9]) == words + 2 * k + branches  # no extension: read anew
+    assert read([0, 4], [7, 8, 9]) == words + 2 * k + branches  # another item in its place
+    assert read([0, 2], [7, 8, 9]) == words + 2 * k + branches
     assert read([0, 2], [7, 8, 9], session="bob") == words + 2 * k + branches  # not ann's
     before = cache.tokens_read
     query = recommender.query_vectors([[0, 2, 4]], session="ann")
