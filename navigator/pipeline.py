@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from navigator.answer_sheet import titles_of
 from navigator.contracts import Catalog, UserError
 from navigator.diversify import diversify
 from navigator.explain import Because, Boards, OnBoard, reasons
@@ -24,7 +25,7 @@ from navigator.fuse import blend, fuse, places
 from navigator.index import ItemIndex
 from navigator.options import Options
 from navigator.recommend import Recommender
-from navigator.retrieve import check_index, content_part, lists_of, model_can_start, source_queries, with_keyword
+from navigator.retrieve import check_index, content_part, lists_of, model_can_start, rows_by_keyword, source_queries
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ class Pipeline:
         self.options, self.store = options or Options(), recommender.vectors
         check_index(index, self.store)
         self.boards = Boards.of(catalog, self.store.ids)
-        items = catalog.table("items", ["item_id", "title", "keywords"]).to_pydict()
-        self.titles: dict[str, str] = dict(zip(items["item_id"], items["title"], strict=True))
-        self.keywords: dict[str, list[str] | None] = dict(zip(items["item_id"], items["keywords"], strict=True))
+        self.titles, self.keywords = titles_of(catalog), rows_by_keyword(catalog, self.store)
         self.head_is_trained = bool(recommender.model.ranking_head.weight.any())
 
     @classmethod
@@ -152,8 +151,8 @@ class Pipeline:
             )
         allowed = None
         if keyword is not None:
-            allowed = with_keyword([self.keywords.get(item) for item in self.store.ids], keyword)
-            if not len(allowed):
+            allowed = self.keywords.get(keyword.casefold())
+            if allowed is None:
                 raise UserError(
                     f"no item of catalog {self.catalog.path} carries keyword {keyword!r}; check its spelling"
                 )

@@ -11,11 +11,9 @@ put in the order of their content cosines (with 30 % of openclipart's items with
 the exact 200, once as many 47 %).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from navigator.contracts import ItemVectors, UserError
+from navigator.contracts import Catalog, ItemVectors, UserError
 from navigator.contracts.vectors import as_stored, normalise
 from navigator.index import ItemIndex
 from navigator.metrics import nearest
@@ -121,10 +119,15 @@ def content_part(store: ItemVectors, rows: np.ndarray) -> np.ndarray:
     return normalise(store.float32(rows)[:, : store.content_dim])
 
 
-def with_keyword(keywords: Sequence[Sequence[str] | None], keyword: str) -> np.ndarray:
-    """Positions of the items that carry a keyword, capitals aside."""
-    wanted = keyword.casefold()
-    return np.array([n for n, own in enumerate(keywords) if own and wanted in (w.casefold() for w in own)], np.int64)
+def rows_by_keyword(catalog: Catalog, store: ItemVectors) -> dict[str, np.ndarray]:
+    """Keyword without capitals -> rows of the store whose items carry it."""
+    items = catalog.table("items", ["item_id", "keywords"])
+    found: dict[str, list[int]] = {}
+    for item, keywords in zip(items["item_id"].to_pylist(), items["keywords"].to_pylist(), strict=True):
+        if item in store.index:
+            for keyword in {keyword.casefold() for keyword in keywords or ()}:
+                found.setdefault(keyword, []).append(store.index[item])
+    return {keyword: np.array(sorted(rows), np.int64) for keyword, rows in found.items()}
 
 
 def check_index(index: ItemIndex, store: ItemVectors) -> None:

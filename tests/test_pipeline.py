@@ -4,9 +4,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
@@ -22,7 +24,7 @@ from navigator.model_commands import index as index_command
 from navigator.options import Options
 from navigator.pipeline import Answer, Pipeline
 from navigator.recommend import Recommender
-from navigator.retrieve import content_part, lists_of, with_keyword
+from navigator.retrieve import content_part, lists_of, rows_by_keyword
 from navigator.texts import TextVectors
 
 RNG = np.random.default_rng(11)
@@ -242,11 +244,17 @@ def test_seen_excluded_and_filtered_items(refined: Path, project: Path):
     first = items_of(pipeline.recommend(["i01"], 5))
     without = items_of(pipeline.recommend(["i01"], 59, exclude=[first[0], "gone"]))
     assert first[0] not in without and len(without) == 58
-    pipeline.keywords = {"i05": ["Animal", "cat"], "i07": None, "i08": ["animal"], "i01": ["animal"]}
+    pipeline.keywords = {"animal": pipeline.store.rows_of(["i05", "i08", "i01"])}
     assert sorted(items_of(pipeline.recommend(["i01"], 5, keyword="ANIMAL"))) == ["i05", "i08"]
     with pytest.raises(UserError, match="carries keyword 'dog'"):
         pipeline.recommend(["i01"], 5, keyword="dog")
-    assert with_keyword([["a"], None, [], ["b", "A"]], "a").tolist() == [0, 3]
+
+
+def test_keywords_are_found_whatever_their_capitals():
+    table = pa.table({"item_id": ["a", "new", "b", "c"], "keywords": [["Cat", "cat"], ["cat"], None, ["CAT", "red"]]})
+    catalog, store = SimpleNamespace(table=lambda *_: table), ItemVectors(["c", "b", "a"], units(3, 2), "enc", True)
+    found = rows_by_keyword(catalog, store)  # type: ignore[arg-type]
+    assert {keyword: rows.tolist() for keyword, rows in found.items()} == {"cat": [0, 2], "red": [0]}
 
 
 def test_words_alone_and_beside_a_history(refined: Path, project: Path):
