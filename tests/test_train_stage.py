@@ -181,17 +181,21 @@ def test_rates_stand_in_the_log_and_tokens_only_where_the_objective_counts_them(
     forward = training.Objective.forward
 
     def counting(self, batch, start, stop):
+        loss = forward(self, batch, start, stop)
         self.tokens = 7 * (stop - start)
-        return forward(self, batch, start, stop)
+        return loss
 
     monkeypatch.setattr(training.Objective, "forward", counting)
     (tmp_path / "a").mkdir()
     _, _, result = training.train(stock, tmp_path / "a", replace(LOOP, accumulate=2))
     assert (result["tokens"], result["examples"]) == (3 * 4 * 7, 12)
     rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
-    assert all(row["tokens_per_s"] == pytest.approx(7 * row["examples_per_s"], rel=0.01) for row in rows)
+    assert all(row["tokens_per_s"] == pytest.approx(7 * row["examples_per_s"], rel=0.01, abs=0.1) for row in rows)
     rates = result["throughput"]
-    assert rates["tokens_per_s"] == pytest.approx(84 / result["train_seconds"], rel=0.01) and rates["device"] == "cpu"
+    assert (
+        rates["tokens_per_s"] == pytest.approx(84 / result["train_seconds"], rel=0.01, abs=0.1)
+        and rates["device"] == "cpu"
+    )
 
 
 # --- trackers ---------------------------------------------------------------------------------------------------------
