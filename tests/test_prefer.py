@@ -346,6 +346,21 @@ def test_training_widens_the_margin_and_the_reference_stays_the_start(stock, tmp
 
 
 @needs_trl
+@pytest.mark.parametrize("score", ["rank", "retrieve"])
+def test_pairs_of_one_request_share_a_pass_and_score_as_if_alone(stock, score):
+    module, _ = make_module(stock, score)
+    torch.nn.init.normal_(module.model.ranking_head.weight)  # untrained heads are zero
+    torch.nn.init.normal_(module.model.retrieval_head.weight)
+    ann, bob = Question("", (0, 1, 2)), Question("red", (5,))
+    rows = [(ann, 3, 10, 1.0), (ann, 11, 3, 1.0), (bob, 3, 4, 1.0), (ann, 11, 10, 1.0)]
+    pairs = Pairs.of(rows)
+    together = module._measured(pairs, np.array([3, 0, 2, 1]))
+    alone = torch.cat([module._measured(Pairs.of([rows[i]]), np.array([0])) for i in (3, 0, 2, 1)])
+    torch.testing.assert_close(together, alone, atol=1e-3, rtol=1e-4)
+    assert alone.std() > 0.1
+
+
+@needs_trl
 def test_figures_of_held_out_pairs_are_what_a_plain_loop_finds(stock):
     module, _ = make_module(stock, "rank", "frozen")
     module.remember(np.zeros(0, np.int64), CPU)
@@ -466,5 +481,7 @@ def test_grades_and_hard_negatives_are_named_in_the_answer(project, tmp_path):
         negatives="hard", loop=small(), objective=PreferConfig(score="retrieve"),
     )  # fmt: skip
     assert "a guess" in answer["pairs"]["hard"]["what"] and answer["pairs"]["grades"]["bad_rows"] == {"unknown item": 1}
+    assert "a guess and no user's choice" in (tmp_path / "out" / "README.md").read_text()
+    assert set(answer["valid_best"]) == set(answer["valid_start"]) == set(answer["added"])
     rejects = pq.read_table(tmp_path / "out" / "rejects.parquet").to_pylist()
     assert rejects == [{"table": "grades", "row": 31, "id": "ghost", "reason": "unknown item"}]

@@ -14,8 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from navigator.contracts import Catalog, ItemVectors, UserError, is_current, read_manifest
+from navigator.contracts import Catalog, UserError, is_current, read_manifest
 from navigator.contracts.manifest import file_digest
+from train.hub import check_hub, push
 from train.loop import LoopConfig
 from train.prefer.config import NEGATIVES, PreferConfig
 from train.stage import main
@@ -27,7 +28,7 @@ def prefer(
     model: Path, vectors: Path, catalog: Path, graph: Path, out: Path, grades: Path | None = None,
     negatives: str = "auto", min_margin: float = 1.0, pairs_per_query: int = 8, max_pairs: int = 200_000,
     grades_valid: float = 0.2, strict: bool = False, encoder: str = "", language: str = "lora", lora_rank: int = 16,
-    valid_queries: int = 0, objective: PreferConfig = PreferConfig(),  # noqa: B008 - frozen
+    checkpointing: bool = False, valid_queries: int = 0, push_to_hub: str = "", objective: PreferConfig = PreferConfig(),  # noqa: B008 - frozen
     loop: LoopConfig = LoopConfig(learning_rates=RATES, eval_every=25),  # noqa: B008 - frozen
 ) -> dict[str, Any]:  # fmt: skip
     """Train a model on pairs of a preferred and a rejected item (needs TRL: pip install 'navigator[prefer]').
@@ -48,20 +49,21 @@ def prefer(
         strict: stop at the first bad row of the grades instead of counting and naming it.
         encoder: the encoder that made the vectors' content; with it, requests also start from their titles (else a title is
             only read, and a request of a title alone starts from nothing).
-        language: what learns of the language model: frozen, lora or full.
+        language: what learns of the language model: frozen, lora, qlora (LoRA over 4-bit weights; CUDA, bitsandbytes) or full.
         lora_rank: rank of the LoRA matrices.
+        checkpointing: recompute activations in the backward pass: less memory, more time, the same results.
         valid_queries: validate on a seeded choice of that many queries, 0 is all.
+        push_to_hub: ORG/NAME of a hub repository that gets the folder too, made private if it is new; empty is nowhere.
         objective: loss, beta, temperature, which score; --objective.beta and so on.
         loop: steps, pairs a step (batch_size), learning rates and the rest.
     """
     objective.check()
     negatives = _source(negatives, grades, min_margin, pairs_per_query)
     loop = _with_rates(loop)
-    store = ItemVectors.open(vectors)
-    assert store.manifest is not None
+    folders = {"model": model, "vectors": vectors, "catalog": catalog, "graph": graph}
     inputs = {
         "model": read_manifest(model, "model", "navigator swap").fingerprint,
-        "vectors": store.manifest.fingerprint,
+        "vectors": read_manifest(vectors, "vectors", f"navigator embed {catalog}").fingerprint,
         "catalog": Catalog.open(catalog).fingerprint,
         "graph": read_manifest(graph, "graph", f"navigator graph build {catalog} --out {graph}").fingerprint,
     }
@@ -71,15 +73,22 @@ def prefer(
         inputs["grades"] = file_digest(grades)
     config = {
         "stage": "prefer", "negatives": negatives, "min_margin": min_margin, "pairs_per_query": pairs_per_query,
-        "max_pairs": max_pairs, "grades_valid": grades_valid, "encoder": encoder, "language": language, "lora_rank": lora_rank,
-        "valid_queries": valid_queries, "objective": asdict(objective), "loop": asdict(loop),
+        "max_pairs": max_pairs, "grades_valid": grades_valid, "encoder": encoder, "language": language,
+        "lora_rank": lora_rank, "checkpointing": checkpointing, "valid_queries": valid_queries,
+        "objective": asdict(objective), "loop": asdict(loop),
     }  # fmt: skip
-    if is_current(out, "model", config, inputs):
-        return {"out": str(out), "unchanged": True, **read_manifest(out, "model", "").metrics}
-    from train.prefer.run import Run, train_and_publish
+    if push_to_hub:
+        check_hub(push_to_hub)
+    answer: dict[str, Any] = {"out": str(out), "unchanged": is_current(out, "model", config, inputs)}
+    if answer["unchanged"]:
+        answer |= read_manifest(out, "model", "").metrics
+    else:
+        from train.prefer.run import Run, train_and_publish
 
-    run = Run.open(model, vectors, catalog, graph, grades, strict, config, objective, loop)
-    return train_and_publish(run, out, config, inputs)
+        answer |= train_and_publish(Run.open(folders, grades, strict, config, objective, loop), out, inputs)
+    if push_to_hub and os.environ.get("RANK", "0") == "0":
+        answer["pushed"] = push(out, push_to_hub)
+    return answer
 
 
 def _source(negatives: str, grades: Path | None, min_margin: float, pairs_per_query: int) -> str:

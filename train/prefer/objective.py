@@ -80,10 +80,10 @@ class Preference(nn.Module):
 
     def logits(self, pairs: Pairs, rows: np.ndarray) -> torch.Tensor:
         """(N, 2) scores / temperature of the chosen and the rejected item, float32."""
-        asked = [pairs.questions[i] for i in pairs.question[rows]]
-        items = np.stack([pairs.chosen[rows], pairs.rejected[rows]], axis=1)
+        asked, items, which, places = _together(pairs, rows)
         scores, self.tokens = _scores(self.world, asked, items, self.config.score)
-        return scores.float() / self.config.temperature
+        found = scores[torch.from_numpy(which)[:, None], torch.from_numpy(places)]
+        return found.float() / self.config.temperature
 
     def figures(self) -> dict[str, float]:
         """How held-out pairs fare, beside the model before as well, and what TRL logged of training since the last call.
@@ -103,9 +103,10 @@ class Preference(nn.Module):
         return own | self.loss.drain("eval") | found
 
     def _measured(self, pairs: Pairs, rows: np.ndarray, told: str = "") -> torch.Tensor:
-        """(N, 2) logits without gradients or dropout, on the CPU; short histories together, to waste little padding."""
+        """(N, 2) logits without gradients or dropout, on the CPU; pairs of a request and histories of a length go together."""
         result = torch.zeros(len(rows), 2)
-        order = np.argsort([len(pairs.questions[i].history) for i in pairs.question[rows]], kind="stable")
+        lengths = np.array([len(pairs.questions[i].history) for i in pairs.question[rows]])
+        order = np.lexsort((pairs.question[rows], lengths))
         self.model.eval()
         with torch.no_grad():
             for first in tqdm(range(0, len(order), _BATCH), desc=told, disable=not told, mininterval=2):
@@ -118,6 +119,22 @@ class Preference(nn.Module):
 def pair_log_probs(logits: torch.Tensor) -> torch.Tensor:
     """(N, 2) log-probabilities of the choice between the two items, float32; see train.prefer.trainer."""
     return logits.float().log_softmax(dim=1)
+
+
+def _together(pairs: Pairs, rows: np.ndarray) -> tuple[list[Question], np.ndarray, np.ndarray, np.ndarray]:
+    """Each request once with all items that N pairs compare for it, as a candidate's score knows nothing of its company.
+
+    Returns:
+        Q requests; (Q, C) items, the first one again where a request has fewer; (N,) number of each pair's request; (N, 2)
+        places of its chosen and its rejected item among them.
+    """
+    numbers, which = np.unique(pairs.question[rows], return_inverse=True)
+    of: list[dict[int, int]] = [{} for _ in numbers]  # item -> its place
+    compared = zip(which.tolist(), pairs.chosen[rows].tolist(), pairs.rejected[rows].tolist(), strict=True)
+    places = [[of[q].setdefault(item, len(of[q])) for item in two] for q, *two in compared]
+    width = max(len(own) for own in of)
+    items = [[*own, *[next(iter(own))] * (width - len(own))] for own in of]
+    return [pairs.questions[i] for i in numbers], np.array(items), which, np.array(places)
 
 
 def _scores(world: World, asked: Sequence[Question], items: np.ndarray, score: str) -> tuple[torch.Tensor, int]:
