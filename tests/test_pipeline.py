@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy import sparse
 
 from navigator.cli import main
 from navigator.contracts import Catalog, ItemVectors, UserError, publish
+from navigator.contracts.catalog import BOARDS
 from navigator.contracts.vectors import normalise, write_vectors
 from navigator.diversify import diversify
 from navigator.explain import Boards, nearest_history
@@ -24,6 +26,7 @@ from navigator.model_commands import index as index_command
 from navigator.options import Options
 from navigator.pipeline import Answer, Pipeline
 from navigator.recommend import Recommender
+from navigator.recommend_command import Asked, who_asks
 from navigator.retrieve import content_part, lists_of, rows_by_keyword
 from navigator.texts import TextVectors
 
@@ -365,6 +368,15 @@ def test_the_model_reads_the_title_unless_told_not_to(refined: Path, project: Pa
         got = direct.recommend([f"i{n:02}" for n in range(4, 10)], 10, title=title).results
         assert answer == [(r.item, r.score) for r in got]
     assert answers[0] != answers[1]
+
+
+def test_a_board_without_items_asks_by_its_title(project: Path, tmp_path: Path):
+    shutil.copytree(project / "catalog", tmp_path / "catalog")
+    catalog = Catalog.open(tmp_path / "catalog")
+    new = pa.table({"board_id": ["new"], "title": ["red flags"], "owner_id": ["o"]}, schema=BOARDS)
+    pq.write_table(pa.concat_tables([catalog.table("boards"), new]), tmp_path / "catalog" / "boards.parquet")
+    assert who_asks(catalog, "new", None, None, None) == Asked("board new red flags", "red flags", [], "")
+    assert who_asks(catalog, None, None, ["i03"], " blue ") == Asked("like 1 items", "", ["i03"], "blue")
 
 
 def test_fewer_than_asked_for_is_said(refined: Path, project: Path, capsys):
