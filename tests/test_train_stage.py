@@ -23,7 +23,7 @@ from navigator.contracts import ItemVectors, UserError, publish, read_manifest
 from navigator.contracts.vectors import write_vectors
 from train import hub, qlora
 from train.align import align
-from train.card import EMBEDDED, origin
+from train.card import EMBEDDED, _recipe, origin
 from train.log import check_tracker
 from train.loop import LoopConfig, make_accelerator
 from train.parts import checkpoint_activations, merged, split_parts
@@ -274,7 +274,8 @@ def test_the_card_says_what_the_manifest_says(trained, project):
     start, best = metrics["valid_start"]["ndcg@10"], metrics["valid_best"]["ndcg@10"]
     assert f"| ndcg@10 | {start:.4f} | {best:.4f} |" in read.text
     assert "licence of the backbone is not known here" in read.text and "license" not in header
-    assert str(project) not in read.text  # no paths of this machine
+    assert str(project) not in read.text and "loop.tracker: none" in read.text  # no paths of this machine
+    assert _recipe({"encoder": str(project), "objective": {}, "loop": {}}) == {"encoder": project.name}
 
 
 def test_the_card_s_own_lines_run(trained, project, half, capsys):

@@ -27,7 +27,7 @@ navigator{at_commit}.
 ## Recipe
 {recipe}
 
-Mixture of tasks (weights as configured): {mixture}.
+Mixture of tasks, as configured (a task that these data cannot feed is left out): {mixture}.
 
 ## Metrics
 {metrics}
@@ -114,15 +114,17 @@ def _data(folders: Mapping[str, Path], inputs: dict[str, str]) -> str:
     for kind, folder in folders.items():
         manifest = read_manifest(folder, kind, "navigator")
         counts = manifest.metrics.get("counts", manifest.metrics)
-        facts = [f"{k} {v:,}" for k, v in counts.items() if isinstance(v, int) and not isinstance(v, bool)]
+        facts = [f"{k} {v:,}" for k, v in counts.items() if isinstance(v, int) and not isinstance(v, bool) and v]
+        facts = facts or [f"{key} {manifest.config[key]}" for key in ("dim", "precision") if key in manifest.config]
         source = [str(manifest.config[key]) for key in ("stage", "importer") if manifest.config.get(key)]
         rows.append(f"| {kind} | `{inputs[kind]}` | {', '.join([*source, *facts]) or 'not said'} |")
     return "\n".join(rows)
 
 
 def _recipe(config: dict[str, Any]) -> dict[str, Any]:
-    """Everything that was chosen, flat; the mixture has its own line."""
+    """Everything that was chosen, flat; the mixture has its own line, and of a folder only its name is told."""
     flat = {k: v for k, v in config.items() if not isinstance(v, dict)}
+    flat |= {k: Path(v).name for k, v in flat.items() if isinstance(v, str) and v and Path(v).exists()}
     for group in ("objective", "loop"):
         flat |= {f"{group}.{k}": v for k, v in config[group].items() if k != "tasks"}
     return flat
@@ -180,4 +182,6 @@ def _lines(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    if value == "":
+        return "none"
     return "not known" if value is None else str(value)
