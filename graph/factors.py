@@ -10,10 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
 from navigator.contracts.signals import TasteSequence
 from navigator.contracts.vectors import normalise
+
+_DENSE = 4096  # items up to which all is computed at once
 
 
 def train_counts(sequences: Sequence[TasteSequence], n_items: int) -> sp.csr_array:
@@ -81,8 +84,8 @@ def co_save_factors(counts: sp.csr_array, dim: int = 256, smoothing: float = 0.7
     if len(active) == 0:
         return factors
     small = sp.csr_array(association[active][:, active])
-    if len(active) <= 2 * dim:
-        values, left = np.linalg.eigh(small.toarray())
+    if len(active) <= max(2 * dim, _DENSE):  # few boards leave many equal eigenvalues, on which Lanczos takes long
+        values, left = eigh(small.toarray(), subset_by_index=(max(0, len(active) - dim), len(active) - 1))
     else:
         start = np.random.default_rng(0).standard_normal(len(active))
         values, left = eigsh(small, k=dim, which="LA", v0=start)

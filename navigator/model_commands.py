@@ -8,7 +8,8 @@ from navigator.contracts import Catalog, ItemVectors, UserError, is_current, pub
 
 def swap(
     out: Path, backbone: str = "embedded", encoder: str | None = None, vectors: Path | None = None,
-    tokens_per_item: int = 1, native: str | None = None, seed: int = 0,
+    tokens_per_item: int = 1, native: str | None = None, layers: int | None = None, pretrained: bool = True,
+    seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Swap a Qwen-VL's vision tower for an item tower that reads precomputed vectors.
 
@@ -19,6 +20,8 @@ def swap(
         vectors: instead of --encoder: the store of item vectors the model will read (content or refined).
         tokens_per_item: language-model tokens an item becomes, 1 to 64.
         native: build the comparison instead: this encoder's picture tower runs at request time, one token a grid cell.
+        layers: keep only so many of the language model's first layers: cheaper, and enough where little is said in words.
+        pretrained: false draws the language layers anew, to see what their knowledge is worth.
         seed: of the new tower's weights.
     """
     if (encoder is None) == (vectors is None):
@@ -27,16 +30,16 @@ def swap(
 
     if vectors is not None:
         store = ItemVectors.open(vectors)
-        dim, fingerprint = store.dim, store.encoder
+        dim, content_dim, fingerprint = store.dim, store.content_dim, store.encoder
     else:
         from encoders.load import load_encoder
 
         loaded = load_encoder(resolve_encoder(str(encoder)))
-        dim, fingerprint = loaded.dim, loaded.fingerprint
+        dim, content_dim, fingerprint = loaded.dim, loaded.dim, loaded.fingerprint
     source = resolve_backbone(backbone)
     config = {
         "stage": "swap", "backbone": backbone, "encoder": fingerprint, "dim": dim, "tokens_per_item": tokens_per_item,
-        "native": native, "seed": seed,
+        "content_dim": content_dim, "native": native, "layers": layers, "pretrained": pretrained, "seed": seed,
     }  # fmt: skip
     if is_current(out, "model", config, {}):
         return {"out": str(out), "unchanged": True}
@@ -48,7 +51,10 @@ def swap(
 
         trunk, patch = runtime_tower(resolve_encoder(native))
     with publish(out, "model", config, {}, seed) as work:
-        model, processor = swapping.swap(source, dim, fingerprint, tokens_per_item, seed=seed, patch=patch)
+        model, processor = swapping.swap(
+            source, dim, fingerprint, tokens_per_item, seed=seed, patch=patch, content_dim=content_dim, layers=layers,
+            pretrained=pretrained,
+        )  # fmt: skip
         if trunk is not None:
             model.model.visual.trunk.load_state_dict(trunk)
         model.save_pretrained(work.path)

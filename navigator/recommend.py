@@ -52,7 +52,12 @@ class Recommender:
     """A swapped model and the item vectors it reads, ready to answer.
 
     Histories and candidates are row numbers of the vector store; at most the last `max_history` items are read.
+
+    Attributes:
+        reads_vectors: whether the tower reads the store's vectors (and not pictures).
     """
+
+    reads_vectors = True
 
     def __init__(
         self, model: Any, processor: Any, vectors: ItemVectors, max_history: int = MAX_HISTORY,
@@ -66,11 +71,12 @@ class Recommender:
     @classmethod
     def open(
         cls, model: str | Path, vectors: str | Path, device: str = "auto", dtype: str = "auto",
-        max_history: int = MAX_HISTORY, attention: str = "sdpa", encoder: str | None = None,
+        max_history: int | None = None, attention: str = "sdpa", encoder: str | None = None,
     ) -> "Recommender":  # fmt: skip
         """Attention is sdpa or flash_attention_2; the latter ranks through the prefix cache, as it takes no mask.
 
         With the `encoder` of the vectors' content, queries also start from titles; without, a title is only read.
+        `max_history` is the model's own by default: what it was trained on.
 
         Raises:
             UserError: the folder is not a swapped model, or its vectors come from another encoder.
@@ -80,6 +86,7 @@ class Recommender:
         loaded, processor = open_swapped(model, pick_dtype(dtype, where), str(where))
         if attention != "sdpa":
             loaded.set_attn_implementation(attention)
+        max_history = max_history or getattr(loaded.config, "max_history", MAX_HISTORY)
         return cls(loaded, processor, store, max_history, text_vectors(encoder, store) if encoder else None)
 
     @property
@@ -124,7 +131,7 @@ class Recommender:
     ) -> np.ndarray:
         """Scores (C,) float32 of the candidates, all in one forward pass with the history; `session` as in `query_vectors`.
 
-        With a session, or an attention kernel that takes no mask, they are a batch that continues the history instead.
+        With a session, or an attention kernel that takes no mask, they continue the history's keys and values instead.
         """
         history = list(history[-self.max_history :])
         start, wanted = self.starts([history], [title]), self._put(self.vectors.float32(np.asarray(candidates))[None])

@@ -26,7 +26,7 @@ class QueryStart(nn.Module):
         super().__init__()
         self.dim, self.content_dim = dim, content_dim
         self.fade = nn.Parameter(torch.zeros(1))  # an item `lag` places from the newest weighs exp(-fade * lag)
-        self.gains = nn.Parameter(torch.zeros(2))  # log weight of the content and of the graph part
+        self.graph = nn.Parameter(torch.zeros(1))  # log weight of the graph part beside the content
         self.title = nn.Parameter(torch.zeros(1))  # log weight of a title beside the newest item
 
     def reset(self) -> None:
@@ -48,9 +48,8 @@ class QueryStart(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             weights = torch.exp(-self.fade.float() * lags.clamp_min(0)) * (lags >= 0)  # (N, R)
             total = weights @ vectors.float() + self.title.float().exp() * titles.float()
-            gains = self.gains.float().exp()
-            split = torch.cat([gains[:1].expand(self.content_dim), gains[1:].expand(self.dim - self.content_dim)])
-            return F.normalize(total * split, dim=-1)
+            gain = self.graph.float().exp().expand(self.dim - self.content_dim)
+            return F.normalize(total * torch.cat([gain.new_ones(self.content_dim), gain]), dim=-1)
 
 
 def lag_table(counts: Sequence[int], asks: Sequence[Sequence[int]] | None = None) -> np.ndarray:
@@ -64,11 +63,10 @@ def lag_table(counts: Sequence[int], asks: Sequence[Sequence[int]] | None = None
         (N, R) int64 for the N asks, request by request: places from the newest item that the ask knows (0) back to each
         item, -1 for items that it does not know.
     """
-    counts = np.asarray(counts, np.int64)
-    asks = [(int(count),) for count in counts] if asks is None else asks
+    asks = [(count,) for count in counts] if asks is None else asks
     request = np.repeat(np.arange(len(counts)), [len(own) for own in asks])  # (N,)
     last = np.array([ask for own in asks for ask in own], np.int64) - 1  # (N,) place of the newest known item
     owner = np.repeat(np.arange(len(counts)), counts)  # (R,)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)  # (R,)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - np.asarray(counts), counts)  # (R,)
     lags = last[:, None] - place
     return np.where(owner == request[:, None], np.maximum(lags, -1), -1)

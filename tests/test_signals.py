@@ -26,7 +26,7 @@ from graph.walk import TopVisits
 from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import TABLES
 from navigator.contracts.signals import Histories, TasteSequence, unseen_queries, write_sequences
-from train.tasks import draw
+from train.tasks import Shape, draw
 from train.world import World
 
 IDS = [f"i{n}" for n in range(40)]
@@ -240,10 +240,10 @@ def test_ranking_candidates_take_the_users_impressions_and_never_a_positive():
     world, none = make_world({"u0": [0, 1], "u1": [38, 39, 6]}), make_world({})
     seen = {"with": 0, "without": 0}
     for step in range(30):
-        examples, before = (draw(w, "ranking", 8, 0, step, 4, 6) for w in (world, none))
+        examples, before = (draw(w, "ranking", 8, 0, step, Shape(4, candidates=6)) for w in (world, none))
         for example in examples:
-            assert not set(example.candidates[1:]) & {example.target, *example.positives}
-            assert len(set(example.candidates)) == 6 and example.candidates[0] == example.target
+            assert not set(example.candidates[1:]) & {*example.targets, *example.positives}
+            assert len(set(example.candidates)) == 6 and example.candidates[:1] == example.targets
             if 6 in example.positives:
                 shown = {38, 39} & set(example.candidates)
                 assert shown == {38, 39}  # a quarter of five, rounded up

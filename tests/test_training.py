@@ -15,11 +15,12 @@ from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
 from train.parts import learning_rates, split_parts
 from train.stage import ndcg
-from train.tasks import check_tasks, draw
+from train.tasks import Shape, check_tasks, draw
 from train.world import World
 
 DIM, ITEMS = 6, 30
-TASKS = {"board-completion": 0.4, "next-item": 0.2, "ranking": 0.2, "describe": 0.1, "text-query": 0.1}
+SHAPE = Shape(max_history=4, asks=3, candidates=5)
+TASKS = {"board-completion": 0.4, "next-item": 0.2, "ranking": 0.2, "describe": 0.2}
 LOOP = LoopConfig(steps=6, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=0, seed=3)
 
 
@@ -132,7 +133,7 @@ def test_sampled_softmax_trains_too(stock, tmp_path):
 
 def test_training_lowers_the_loss_and_keeps_the_best_weights(stock, tmp_path):
     world = make_world(stock)
-    rates = {"tower": 1e-2, "heads": 3e-2, "language": 5e-3}
+    rates = {"tower": 1e-2, "heads": 3e-2, "start": 1e-2, "language": 5e-3}
     loop = LoopConfig(
         steps=40, batch_size=8, warmup=2, precision="no", eval_every=10, seed=2, learning_rates=learning_rates(rates)
     )  # fmt: skip
@@ -154,19 +155,20 @@ def test_examples_never_show_what_is_held_out_or_asked(stock):
     world = make_world(stock)
     for task in ("board-completion", "next-item", "ranking"):
         for step in range(20):
-            for example in draw(world, task, 8, 0, step, 4, 5):
+            for example in draw(world, task, 8, 0, step, SHAPE):
                 shown = {*example.history, *example.candidates}
-                assert example.target not in example.history
-                assert not {28, 29} & ({example.target} | set(example.history))
+                for ask, target in zip(example.asks, example.targets, strict=True):
+                    assert target not in example.history[:ask]
+                assert not {28, 29} & ({*example.targets} | set(example.history))
                 assert len(example.history) <= 4
                 assert not set(example.positives) & set(example.candidates[1:])
                 assert len(set(example.candidates)) == len(example.candidates) and shown
-    assert draw(world, "ranking", 8, 0, 5, 4, 5) == draw(world, "ranking", 8, 0, 5, 4, 5)
+    assert draw(world, "ranking", 8, 0, 5, SHAPE) == draw(world, "ranking", 8, 0, 5, SHAPE)
 
 
 def test_bad_mixtures_are_refused(stock):
     world = make_world(stock)
-    with pytest.raises(UserError, match=r"unknown task 'dance'.*allowed are board-completion"):
+    with pytest.raises(UserError, match=r"unknown task 'dance'.*allowed are next-item"):
         check_tasks({"dance": 1.0}, world)
     world.sequences = []
     with pytest.raises(UserError, match="the split is empty"):

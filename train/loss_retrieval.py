@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 def retrieval_loss(
     queries: torch.Tensor, items: torch.Tensor, targets: torch.Tensor, blocked: torch.Tensor, temperature: float,
-    log_expected: torch.Tensor | None = None, target_vectors: torch.Tensor | None = None,
+    log_expected: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Cross-entropy of each query's target among the candidate items.
 
@@ -21,15 +21,12 @@ def retrieval_loss(
         blocked: (B, M) bool, candidates that are no negatives of this query (its other positives); the target never is.
         temperature: logits are cosine / temperature.
         log_expected: (M,) log of how often each candidate is expected in the sample; None when all items are candidates.
-        target_vectors: (B, D) what each target looks like to its own query, where that differs from `items`.
 
     Returns:
         (B,) losses.
     """
     with torch.autocast(queries.device.type, enabled=False):  # a temperature of 0.05 needs float32 cosines
         logits = queries @ items.T / temperature  # (B, M)
-    if target_vectors is not None:
-        logits = logits.scatter(1, targets[:, None], (queries * target_vectors).sum(1, keepdim=True) / temperature)
     if log_expected is not None:
         logits = logits - log_expected
     own = F.one_hot(targets, items.shape[0]).bool()

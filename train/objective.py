@@ -1,17 +1,20 @@
 """From a batch of one task to the sum of its losses; the only module that accelerate wraps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from navigator.recommend import history_means
+from navigator.packing import Request
+from navigator.prompts import NOT_ASKED, describe_inputs
+from navigator.start import lag_table
+from train.items import SERVED, Items
 from train.loss_describe import describe_loss
 from train.loss_ranking import ranking_loss
 from train.loss_retrieval import log_expected_counts, retrieval_loss
-from train.tasks import Example, draw, task_of_step
+from train.tasks import Example, Shape, draw, task_of_step
 from train.world import World
 
 
@@ -20,139 +23,156 @@ class StepBatch:
     """The global batch of one step.
 
     Attributes:
-        task: see train.tasks.TASKS.
+        task: see train.tasks.
         examples: B examples.
         sample: item indices drawn uniformly as negatives, the same in every process.
-        cold: (B,) bool, examples whose target is shown without its graph factors.
+        fold: whose owners these are; their items carry no trace of their own saves. SERVED where there are no folds.
     """
 
     task: str
     examples: list[Example]
     sample: np.ndarray
-    cold: np.ndarray
+    fold: int = SERVED
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
     """Attributes:
     tasks: the mixture, task to weight.
-    max_history: items shown at most.
+    max_history: items shown at most, in training and by the trained model.
+    asks: questions after different items of one history, at most; the cheapest way to more examples.
     candidates: of a ranking example.
     temperature: of the softmax over items and candidates.
     negatives: uniform negatives a step, where the catalogue is too large for a full softmax.
     full_softmax_below: up to this many items, all of them are candidates.
-    cold_targets: share of targets shown as an item without saves would be, with refined vectors: the factors were
-        made from the very save that is asked for, which no held-out target can have in its own.
+    folds: owners are dealt into so many folds, each trained on graph factors made from the others' saves alone, for no
+        held-out save is in its own factors either (graph.crossfit); below 2 all see the served ones. Refined vectors only.
+    residual: items with training saves also learn a vector of their own, added to the encoder's, in OUT/vectors; items
+        without keep the encoder's.
+    row_tokens: requests are packed into rows of this many tokens (of the longest request, if that is more).
     """
 
-    tasks: dict[str, float]
+    tasks: dict[str, float] = field(default_factory=dict)
     max_history: int = 20
+    asks: int = 8
     candidates: int = 20
     temperature: float = 0.05
     negatives: int = 1024
     full_softmax_below: int = 20_000
-    cold_targets: float = 0.5
+    folds: int = 5
+    residual: bool = False
+    row_tokens: int = 128
+
+    @property
+    def shape(self) -> Shape:
+        """What an example shows."""
+        return Shape(self.max_history, self.asks, self.candidates, self.folds)
 
 
 class Objective(nn.Module):
-    """forward(batch, start, stop): the summed loss of the examples start..stop."""
+    """forward(batch, start, stop): the summed loss of the examples start..stop; `tokens` is how many were read for it."""
 
-    def __init__(self, world: World, config: ObjectiveConfig):
+    def __init__(self, world: World, config: ObjectiveConfig, items: Items | None = None):
         super().__init__()
         self.model: Any = world.recommender.model
-        self.world, self.config = world, config
+        self.items = Items(world.matrix, device=world.recommender.device) if items is None else items
+        self.world, self.config, self.tokens = world, config, 0
 
     def draw(self, weights: dict[str, float], size: int, seed: int, step: int) -> StepBatch:
         task = task_of_step(weights, seed, step)
-        examples = draw(self.world, task, size, seed, step, self.config.max_history, self.config.candidates)
         rng = np.random.default_rng([seed, step, 3])
-        sample = rng.integers(len(self.world.texts), size=self.config.negatives)
-        return StepBatch(task, examples, sample, rng.random(size) < self.config.cold_targets)
+        fold = int(rng.integers(self.items.folds)) if self.items.folds else SERVED
+        examples = draw(self.world, task, size, seed, step, self.config.shape, fold)
+        return StepBatch(task, examples, rng.integers(len(self.world.texts), size=self.config.negatives), fold)
 
     def forward(self, batch: StepBatch, start: int, stop: int) -> torch.Tensor:
         examples = batch.examples[start:stop]
         if batch.task == "describe":
             return self._describe(examples).sum()
         if batch.task == "ranking":
-            return self._rank(examples).sum()
-        return self._retrieve(examples, batch, batch.cold[start:stop]).sum()
+            return self._rank(examples, batch.fold).sum()
+        return self._retrieve(examples, batch)
 
-    def _retrieve(self, examples: list[Example], batch: StepBatch, cold: np.ndarray) -> torch.Tensor:
-        world, device = self.world, self.world.recommender.device
-        queries = self._queries(examples)
-        everything = len(world.texts) <= self.config.full_softmax_below
-        hard = set() if everything else {int(i) for e in batch.examples for i in self._hard(e.target)}
-        in_batch = {e.target for e in batch.examples}
-        chosen = (
-            np.arange(len(world.texts))
-            if everything
-            else np.array(sorted(in_batch | hard | set(batch.sample.tolist())))
-        )
-        candidates = torch.from_numpy(chosen).to(device)
-        position = {int(item): i for i, item in enumerate(chosen)}
-        targets = torch.tensor([position[e.target] for e in examples], device=device)
-        blocked = torch.zeros(len(examples), len(chosen), dtype=torch.bool)
-        for row, example in enumerate(examples):
-            blocked[row, [position[i] for i in {*example.positives, *example.history} if i in position]] = True
-        log_expected = None
-        if not everything:
-            is_hard = torch.tensor([int(i) in hard for i in chosen], device=device)
-            log_expected = log_expected_counts(
-                candidates, world.popularity, len(batch.examples), len(batch.sample), is_hard
-            )
-        own = self._put(world.without_graph([e.target for e in examples], cold))
-        return retrieval_loss(
-            queries.float(), world.items[candidates], targets, blocked.to(device), self.config.temperature, log_expected, own
+    def _retrieve(self, examples: list[Example], batch: StepBatch) -> torch.Tensor:
+        """Each example counts once, whatever the number of its asks."""
+        queries, examples = self._queries(examples, batch.fold)
+        chosen, log_expected = self._candidates(batch)
+        position = np.full(len(self.world.texts), -1)
+        position[chosen] = np.arange(len(chosen))
+        asked = [(e, ask, target) for e in examples for ask, target in zip(e.asks, e.targets, strict=True)]
+        blocked = np.zeros((len(asked), len(chosen) + 1), bool)  # the last column takes what is no candidate
+        for row, (example, ask, _) in enumerate(asked):
+            blocked[row, position[[*example.positives, *example.history[:ask]]]] = True
+        losses = retrieval_loss(
+            queries.float(), self._chosen(chosen, batch.fold), self._long(position[[target for *_, target in asked]]),
+            torch.from_numpy(blocked[:, :-1]).to(queries.device), self.config.temperature, log_expected,
         )  # fmt: skip
+        share = [1 / len(example.asks) for example in examples for _ in example.asks]
+        return losses @ torch.tensor(share, device=losses.device)
 
-    def _queries(self, examples: list[Example]) -> torch.Tensor:
-        """(B, D) unit queries; an example without history asks by its target's words."""
-        world, recommender = self.world, self.world.recommender
-        counts = [len(e.history) for e in examples]
-        if not any(counts):
-            base = np.tile(world.neutral, (len(examples), 1))
-            inputs = recommender.processor.requests(counts, [world.texts[e.target] for e in examples])
-            del inputs["image_grid_thw"]
-        else:
-            rows = [i for e in examples for i in e.history]
-            base = history_means(world.matrix[rows], counts)
-            inputs = recommender.processor.requests(counts) | {
-                "pixel_values": torch.from_numpy(recommender.pixels(rows))
-            }
-        return self.model.retrieve(self._put(base), **self._on_device(inputs))
-
-    def _rank(self, examples: list[Example]) -> torch.Tensor:
-        world, recommender = self.world, self.world.recommender
-        counts = [len(e.history) for e in examples]
-        base = history_means(world.matrix[[i for e in examples for i in e.history]], counts)
-        wanted = np.stack([world.matrix[list(e.candidates)] for e in examples])
-        inputs = recommender.processor.requests(counts, candidates=wanted.shape[1])
-        pixels = recommender.pixels([i for e in examples for i in (*e.history, *e.candidates)])
-        scores, _ = self.model.rank(
-            self._put(base), self._put(wanted), **self._on_device(inputs | {"pixel_values": torch.from_numpy(pixels)})
+    def _candidates(self, batch: StepBatch) -> tuple[np.ndarray, torch.Tensor | None]:
+        """Ascending item indices of the softmax and the logQ of each; all items where there are few enough."""
+        if len(self.world.texts) <= self.config.full_softmax_below:
+            return np.arange(len(self.world.texts)), None
+        targets = [target for example in batch.examples for target in example.targets]
+        hard = {int(i) for target in targets for i in self._hard(target)}
+        chosen = np.array(sorted({*targets, *hard, *batch.sample.tolist()}))
+        is_hard = torch.from_numpy(np.isin(chosen, list(hard))).to(self.world.recommender.device)
+        expected = log_expected_counts(
+            self._long(chosen), self.world.popularity, len(targets), len(batch.sample), is_hard
         )
+        return chosen, expected
+
+    def _chosen(self, chosen: np.ndarray, fold: int) -> torch.Tensor:
+        return self.items.all(fold) if len(chosen) == len(self.world.texts) else self.items.rows(chosen, fold)
+
+    def _queries(self, examples: list[Example], fold: int) -> tuple[torch.Tensor, list[Example]]:
+        """(N, D) unit queries, one an ask, and the examples in the order in which their asks come."""
+        processor = self.world.recommender.processor
+        requests = [Request(processor.words(e.words), len(e.history), e.asks) for e in examples]
+        longest = max(request.length(processor.tokens_per_item) for request in requests)
+        inputs, order = processor.packed(requests, max(self.config.row_tokens, longest))
+        examples = [examples[i] for i in order]
+        rows = [item for example in examples for item in example.history]
+        pixels, starts = self._pixels(rows, fold), self._starts(examples, fold)
+        return self.model.retrieve(starts, pixel_values=pixels, **self._read(inputs)), examples
+
+    def _starts(self, examples: list[Example], fold: int) -> torch.Tensor:
+        """(N, D) where the queries start, one an ask."""
+        recommender, rows = self.world.recommender, [item for example in examples for item in example.history]
+        lags = lag_table([len(e.history) for e in examples], [e.asks for e in examples])
+        words = np.zeros((len(lags), self.world.matrix.shape[1]), np.float32)
+        asked = [e.words for e in examples for _ in e.asks]
+        told = [row for row, text in enumerate(asked) if text]
+        if told and recommender.text_vectors is not None:
+            words[told] = recommender.text_vectors([asked[row] for row in told])
+        return self.model.query_start(self._long(lags), self.items.rows(np.array(rows, np.int64), fold), self._put(words))
+
+    def _rank(self, examples: list[Example], fold: int) -> torch.Tensor:
+        inputs = self.world.recommender.processor.requests(
+            [len(e.history) for e in examples], candidates=len(examples[0].candidates)
+        )
+        wanted = self.items.rows(np.array([e.candidates for e in examples]).ravel(), fold).unflatten(0, (len(examples), -1))
+        pixels = self._pixels([i for e in examples for i in (*e.history, *e.candidates)], fold)
+        scores, _ = self.model.rank(self._starts(examples, fold), wanted, pixel_values=pixels, **self._read(inputs))
         return ranking_loss(scores.float(), self.config.temperature)
 
     def _describe(self, examples: list[Example]) -> torch.Tensor:
-        """``Item:``, its tokens, then its text and the end of turn; only text and end are asked for."""
-        recommender = self.world.recommender
-        processor, tokenizer = recommender.processor, recommender.processor.tokenizer
-        # Words first: language models rest much attention on the first token, which must not be a strange one.
-        shown = (
-            tokenizer.encode("Item:", add_special_tokens=False) + [processor.item_token_id] * processor.tokens_per_item
-        )
-        words = [tokenizer.encode(" " + self.world.texts[e.target], add_special_tokens=False)[:48] for e in examples]
-        rows = [[*shown, *text, tokenizer.eos_token_id] for text in words]
-        inputs = processor.pad(rows)
-        length = inputs["input_ids"].shape[1]
-        labels = torch.tensor([[-100] * (length - len(row) + len(shown)) + row[len(shown) :] for row in rows])
-        inputs |= {"image_grid_thw": processor.grid(len(rows))}
-        inputs |= {"pixel_values": torch.from_numpy(recommender.pixels([e.target for e in examples]))}
-        labels = labels.to(recommender.device)
-        hidden = self.model.model(**self._on_device(inputs)).last_hidden_state[:, :-1]  # (B, L-1, H)
-        asked = labels[:, 1:] != -100
+        """Only the item's text and its end are asked for."""
+        items = [example.targets[0] for example in examples]
+        inputs, labels = describe_inputs(self.world.recommender.processor, [self.world.texts[item] for item in items])
+        labels = labels.to(self.world.recommender.device)
+        inputs = self._read(inputs) | {"pixel_values": self._pixels(items, SERVED)}
+        hidden = self.model.model(**inputs).last_hidden_state[:, :-1]  # (B, L-1, H)
+        asked = labels[:, 1:] != NOT_ASKED
         logits = self.model.lm_head(hidden[asked])  # (T, V)
         return describe_loss(logits, labels[:, 1:][asked], asked.nonzero()[:, 0], len(examples))
+
+    def _pixels(self, rows: list[int], fold: int) -> torch.Tensor:
+        """What the tower reads of these items."""
+        if self.world.recommender.reads_vectors:
+            return self.items.rows(np.array(rows, np.int64), fold)
+        return self._put(self.world.recommender.pixels(rows))
 
     def _hard(self, target: int) -> list[int]:
         found = self.world.hard_negatives
@@ -161,5 +181,10 @@ class Objective(nn.Module):
     def _put(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.world.recommender.device)
 
-    def _on_device(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _long(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(values, np.int64)).to(self.world.recommender.device)
+
+    def _read(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Model inputs on the device; counts the tokens that are read."""
+        self.tokens = int(inputs["attention_mask"].sum())
         return {key: value.to(self.world.recommender.device) for key, value in inputs.items()}

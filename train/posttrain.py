@@ -12,13 +12,15 @@ from train.loop import LoopConfig
 from train.objective import ObjectiveConfig
 from train.stage import main, run_stage
 
-MIXTURE = {"board-completion": 0.6, "next-item": 0.6, "ranking": 0.2, "text-query": 0.1, "describe": 0.1}
+MIXTURE = {
+    "next-item": 0.6, "board-completion": 0.6, "board-title": 0.2, "ranking": 0.2, "text-query": 0.1, "describe": 0.1,
+}  # fmt: skip
 
 
 def posttrain(
     model: Path, vectors: Path, catalog: Path, graph: Path, out: Path, native: bool = False, language: str = "lora",
     lora_rank: int = 16, checkpointing: bool = False, valid_queries: int = 0, push_to_hub: str = "",
-    objective: ObjectiveConfig = ObjectiveConfig(MIXTURE),  # noqa: B008 - frozen
+    encoder: str = "", language_check: bool = False, objective: ObjectiveConfig = ObjectiveConfig(MIXTURE),  # noqa: B008 - frozen
     loop: LoopConfig = LoopConfig(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:  # fmt: skip
     """Post-train a swapped model on the taste graph's signals.
@@ -35,12 +37,15 @@ def posttrain(
         checkpointing: recompute activations in the backward pass: less memory, about a third more time, the same results.
         valid_queries: validate on a seeded choice of that many queries, 0 is all.
         push_to_hub: ORG/NAME of a hub repository that gets the folder too, made private if it is new; empty is nowhere.
+        encoder: the encoder of the vectors' content: queries then start from titles and words too. Without it the tasks that
+            ask by words (board-title, text-query) are left out.
+        language_check: validations also log the perplexity of held-out descriptions and of plain text.
         objective: the task mixture and what each task shows; --objective.tasks, --objective.temperature and so on.
         loop: steps, batch size, learning rates and the rest.
     """
     return run_stage(
         "posttrain", model, vectors, catalog, graph, out, native, objective, language, lora_rank, valid_queries, loop,
-        checkpointing, push_to_hub,
+        checkpointing, push_to_hub, encoder, language_check,
     )  # fmt: skip
 
 

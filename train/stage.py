@@ -17,6 +17,8 @@ from navigator.contracts.signals import Query
 from navigator.metrics import nearest, per_query
 from train.card import card
 from train.hub import check_hub, push
+from train.items import Items, make_items, own_vectors
+from train.language import perplexities
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
 from train.parts import checkpoint_activations, learning_rates, merged, split_parts
@@ -29,7 +31,7 @@ from train.world import World, open_world
 def run_stage(
     stage: str, model: Path, vectors: Path, catalog: Path, taste_graph: Path | None, out: Path, native: bool,
     objective: ObjectiveConfig, language: str, lora_rank: int, valid_queries: int, loop: LoopConfig,
-    checkpointing: bool = False, push_to_hub: str = "",
+    checkpointing: bool = False, push_to_hub: str = "", encoder: str = "", language_check: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Train `model` by `objective` and publish it as `out`, on a hub too if asked; returns the answer of the command."""
     loop = replace(loop, learning_rates=learning_rates(loop.learning_rates))
@@ -39,7 +41,8 @@ def run_stage(
     inputs = _fingerprints(folders)
     config = {
         "stage": stage, "native": native, "language": language, "lora_rank": lora_rank, "valid_queries": valid_queries,
-        "checkpointing": checkpointing, "objective": asdict(objective), "loop": asdict(loop),
+        "checkpointing": checkpointing, "encoder": encoder, "language_check": language_check,
+        "objective": asdict(objective), "loop": asdict(loop),
     }  # fmt: skip
     if push_to_hub:
         check_hub(push_to_hub)
@@ -76,15 +79,22 @@ def _train(
         check_quantiser()
         if is_sharded(accelerator):
             raise UserError("language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora")
-    world = open_world(folders["model"], folders["vectors"], folders["catalog"], taste_graph, config["native"], place)
+    world = open_world(
+        folders["model"], folders["vectors"], folders["catalog"], taste_graph, config["native"], place, config["encoder"],
+        objective.max_history,
+    )  # fmt: skip
     model = world.recommender.model
     weights = check_tasks(objective.tasks, world)
     parts, lora = split_parts(model, language, config["lora_rank"])
     world.recommender.device = accelerator.device
     if config["checkpointing"]:
         checkpoint_activations(model)
-    module = Objective(world, objective)
-    queries = world.valid_queries(config["valid_queries"]) if taste_graph is not None else []
+    items = make_items(world, objective, set(weights) - {"describe"} != set())
+    if items.residual is not None:
+        parts["items"] = {"residual": items.residual}
+    module = Objective(world, objective, items)
+    words = "board-title" in weights
+    queries = world.valid_queries(config["valid_queries"], words) if taste_graph is not None else []
     main = accelerator.is_main_process
     beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
     with publish(out, "model", config, inputs, loop.seed) if main else beside as work:
@@ -92,9 +102,13 @@ def _train(
         model.train()
         work.metrics |= training_loop(
             accelerator, module, parts, lambda step: module.draw(weights, loop.batch_size, loop.seed, step), loop, work.path,
-            (lambda: ndcg(world, queries)) if queries else None, model.model.language_model.layers,
+            (lambda: _validate(world, queries, items, config["language_check"])) if queries else None,
+            model.model.language_model.layers,
         )  # fmt: skip
         if main:
+            model.config.max_history = objective.max_history
+            if items.residual is not None:
+                own_vectors(work.path, world, items, inputs)
             merged(model, lora, language).save_pretrained(work.path)
             world.recommender.processor.save_pretrained(work.path)
             readme = card(config["stage"], out.name, model, folders, config, inputs, work.metrics)
@@ -104,13 +118,19 @@ def _train(
     return work.metrics
 
 
-def ndcg(world: World, queries: list[Query]) -> dict[str, float]:
+def _validate(world: World, queries: list[Query], items: Items, language: bool) -> dict[str, float]:
+    return ndcg(world, queries, items) | (perplexities(world) if language else {})
+
+
+def ndcg(world: World, queries: list[Query], items: Items | None = None) -> dict[str, float]:
     """Mean NDCG@10 and HR@10 of validation queries over the whole catalogue, history excluded."""
-    model = world.recommender.model
+    model, recommender = world.recommender.model, world.recommender
+    if items is not None and items.residual is not None:
+        recommender.vectors = replace(recommender.vectors, matrix=items.all().detach().cpu().numpy(), scale=None)
     model.eval()
-    asked = world.recommender.query_vectors([q.history for q in queries])
+    asked = recommender.query_vectors([q.history for q in queries], [q.title for q in queries])
     model.train()
-    ranked = nearest(asked, world.matrix, 50, [q.history for q in queries])
+    ranked = nearest(asked, recommender.vectors.float32(), 50, [q.history for q in queries])
     figures = per_query(ranked, [q.targets for q in queries])
     return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")}
 

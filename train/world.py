@@ -1,7 +1,7 @@
 """What training reads: a model with its item vectors, the catalogue's texts and the taste graph's signals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -11,10 +11,12 @@ import torch
 
 from graph.store import TasteGraph
 from navigator.contracts import Catalog, ItemVectors, UserError
-from navigator.contracts.signals import Query, TasteSequence, valid_queries
+from navigator.contracts.signals import Query, TasteSequence, some, unseen_queries, valid_queries
 from navigator.contracts.vectors import normalise
 from navigator.native import NativeRecommender
-from navigator.recommend import Recommender
+from navigator.prompts import held_out_for_language
+from navigator.recommend import MAX_HISTORY, Recommender
+from navigator.texts import text_vectors
 
 
 @dataclass
@@ -27,6 +29,7 @@ class World:
         sequences: boards and users with their training saves.
         hard_negatives: (n, m) item indices, -1 where there are fewer.
         impressions: of users that have some, item indices they were shown before anything held out and never saved.
+        unseen: boards of which training knows nothing; those of part valid are validation.
     """
 
     recommender: Recommender
@@ -34,16 +37,12 @@ class World:
     sequences: list[TasteSequence] = field(default_factory=list)
     hard_negatives: np.ndarray | None = None
     impressions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    unseen: list[TasteSequence] = field(default_factory=list)
 
     @cached_property
     def matrix(self) -> np.ndarray:
         """(n, D) float32 item vectors."""
         return self.recommender.vectors.float32()
-
-    @cached_property
-    def items(self) -> torch.Tensor:
-        """`matrix` on the model's device."""
-        return torch.from_numpy(self.matrix).to(self.recommender.device)
 
     @cached_property
     def neutral(self) -> np.ndarray:
@@ -58,32 +57,49 @@ class World:
             np.add.at(counts, list(sequence.items), 1)
         return torch.from_numpy(counts / counts.sum()).float().to(self.recommender.device)
 
-    def without_graph(self, rows: list[int], cold: np.ndarray) -> np.ndarray:
-        """(len(rows), D) item vectors; where `cold`, without the graph factors beside the content (refined vectors)."""
-        vectors = self.matrix[rows]
-        manifest = self.recommender.vectors.manifest
-        content = vectors.shape[1] if manifest is None else manifest.config.get("content_dim", vectors.shape[1])
-        vectors[cold, content:] = 0.0
-        vectors[cold] = normalise(vectors[cold])
-        return vectors
+    @cached_property
+    def warm(self) -> np.ndarray:
+        """(n,) bool, items with a training save."""
+        found = np.zeros(len(self.texts), bool)
+        found[[i for sequence in self.sequences for i in sequence.items]] = True
+        return found
+
+    @cached_property
+    def twins(self) -> dict[str, tuple[int, ...]]:
+        """Text -> the items that have it, of texts that several items share."""
+        of: dict[str, list[int]] = {}
+        for item, text in enumerate(self.texts):
+            of.setdefault(text, []).append(item)
+        return {text: tuple(items) for text, items in of.items() if len(items) > 1}
 
     @cached_property
     def described(self) -> np.ndarray:
-        """Indices of items that have words."""
-        return np.array([i for i, text in enumerate(self.texts) if text.strip()])
+        """Indices of items that have words, without those that the language check keeps for itself."""
+        kept = ~held_out_for_language(self.recommender.vectors.ids)
+        return np.array([i for i, text in enumerate(self.texts) if text.strip() and kept[i]], np.int64)
 
     def of_task(self, task: str) -> list[TasteSequence]:
         """Sequences of one task that are long enough to hide one item."""
         return [s for s in self.sequences if s.task == task and len(s.items) >= 2]
 
-    def valid_queries(self, limit: int = 0) -> list[Query]:
-        """Validation queries of every task that has some; a seeded choice of `limit` when that is not 0."""
-        return valid_queries(self.sequences, limit)
+    def valid_queries(self, limit: int = 0, titles: bool = False) -> list[Query]:
+        """What is asked of a model between steps; a seeded choice of `limit` when that is not 0.
+
+        Args:
+            limit: how many at most, 0 is all.
+            titles: ask as the mixture trains with words: where there are unseen validation boards, those alone, with their
+                title, and with their title and two of their items. Otherwise the saves held out of every owner, no title.
+        """
+        if titles and any(board.valid for board in self.unseen):
+            found = [query for show in (0, 2) for query in unseen_queries(self.unseen, "valid", show)]
+            return some(found, limit)
+        return [query if titles else replace(query, title="") for query in valid_queries(self.sequences, limit)]
 
 
 def open_world(
-    model: Path, vectors: Path, catalog: Path, taste_graph: Path | None, native: bool, device: torch.device
-) -> World:
+    model: Path, vectors: Path, catalog: Path, taste_graph: Path | None, native: bool, device: torch.device,
+    encoder: str = "", max_history: int = MAX_HISTORY,
+) -> World:  # fmt: skip
     """Open the artefacts of one training run in float32 (autocast narrows what may be narrow).
 
     Raises:
@@ -97,13 +113,14 @@ def open_world(
             f"({len(opened.item_ids)}); embed it again"
         )
     if native:
-        recommender: Recommender = NativeRecommender.open(model, catalog, vectors, str(device), "float32")
+        recommender: Recommender = NativeRecommender.open(model, catalog, vectors, str(device), "float32", max_history)
     else:
-        recommender = Recommender.open(model, vectors, str(device), "float32")
+        recommender = Recommender.open(model, vectors, str(device), "float32", max_history)
+    recommender.text_vectors = text_vectors(encoder, store) if encoder else None
     world = World(recommender, opened.table("items", ["text"])["text"].to_pylist())
     if taste_graph is not None:
         signals = TasteGraph.open(taste_graph, opened)
-        world.sequences, world.hard_negatives = signals.sequences, signals.hard_negatives
+        world.sequences, world.hard_negatives, world.unseen = signals.sequences, signals.hard_negatives, signals.unseen
         shown = signals.impressions
         bounds = zip(shown.owner_ids, pairwise(shown.indptr.tolist()), strict=True)
         world.impressions = {user: shown.items[slice(*ends)].tolist() for user, ends in bounds}
