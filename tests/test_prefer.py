@@ -464,6 +464,7 @@ def test_the_command_publishes_a_model_that_is_not_below_its_start(project, with
     assert (
         answer["pairs"]["shown"]["pairs"] > 50 and answer["valid_best"]["ndcg@10"] >= answer["valid_start"]["ndcg@10"]
     )
+    assert set(answer["valid_start"]) < set(answer["valid_last"])  # training's own rewards beside
     assert answer["added"]["ndcg@10"] >= 0 and {"pair_accuracy", "rewards/margins"} <= set(answer["valid_start"])
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["kind"], manifest["config"]["negatives"]) == ("model", "shown")

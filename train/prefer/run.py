@@ -1,6 +1,7 @@
 """One run of the preference stage: open the world, make the pairs, train, and publish an ordinary model folder."""
 
 import importlib.util
+import json
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -117,8 +118,17 @@ def _train(run: Run, module: Preference, parts: Any, work: Path) -> dict[str, An
         kept = {
             name: value for name, value in figures["valid_best"].items() if name in start
         }  # not what training logged
-        figures |= {"valid_best": kept, "added": {name: value - start[name] for name, value in kept.items()}}
+        added = {name: value - start[name] for name, value in kept.items()}
+        figures |= {"valid_best": kept, "added": added}
+        if run.accelerator.is_main_process:
+            figures["valid_last"] = _last_validation(work)
         if figures["best_step"] == 0:
             said = "note: no step validated better than the start, which is kept: these pairs add nothing to it"
             print(said, file=sys.stderr)
     return figures
+
+
+def _last_validation(work: Path) -> dict[str, float]:
+    """What the last step came to, kept or not: pairs may be learned at the cost of finding items."""
+    rows = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
+    return [row["valid"] for row in rows if "valid" in row][-1]
