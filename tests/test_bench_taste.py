@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.cli import main
-from bench.graph.baselines import ItemToItem, shrunk_cosines
+from bench.graph.baselines import ItemToItem, co_saves, shrunk_cosines
 from bench.systems.base import incidence
 from bench.systems.ease import Ease
 from bench.systems.rows import CatalogVectors
@@ -112,7 +112,7 @@ def test_short_histories_score_with_the_latest_items_and_leave_out_all():
     rows = [tuple(rng.permutation(12)[:6].tolist()) for _ in range(30)]
     queries = [Query("a", (1, 2, 3, 4), (5,))]
     cut = [Query("a", (3, 4), (5,))]
-    for whole in (Ease.fit(rows, 12, 10.0), ItemToItem("knn", shrunk_cosines(incidence(rows, 12), 5.0))):
+    for whole in (Ease.fit(rows, 12, 10.0), ItemToItem("knn", shrunk_cosines(co_saves(incidence(rows, 12)), 5.0))):
         short, scores = replace(whole, last=2).recommend(queries, 12)
         other, others = whole.recommend(cut, 12)
         keep = [i for i in other[0].tolist() if i not in (1, 2, -1)]
@@ -122,7 +122,7 @@ def test_short_histories_score_with_the_latest_items_and_leave_out_all():
 
 def test_shrunk_cosines_in_the_head():
     # Items 0 and 1 meet twice (saved twice each), items 0 and 2 once (item 2 saved once), item 3 is saved by nobody.
-    weights = shrunk_cosines(incidence([(0, 1, 2), (0, 1)], 4), 1.0)
+    weights = shrunk_cosines(co_saves(incidence([(0, 1, 2), (0, 1)], 4)), 1.0)
     assert weights[0] == pytest.approx([0, 2 / 3, 1 / (math.sqrt(2) + 1), 0]) and not weights[3].any()
 
 

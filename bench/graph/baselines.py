@@ -56,15 +56,20 @@ def fit(name: str, rows: Sequence[Sequence[int]], n_items: int, ease_lambda: flo
     return ItemToItem(name, cosine_weights(matrix) if name == "item-knn" else ease_weights(matrix, ease_lambda))
 
 
-def shrunk_cosines(matrix: sparse.csr_array, shrink: float) -> np.ndarray:
+def co_saves(matrix: sparse.csr_array) -> np.ndarray:
+    """(n, n) float32 X'X: how many owners saved both, of a pair; on the diagonal, how many saved the item."""
+    return (matrix.T @ matrix).astype(np.float32).toarray(order="C")
+
+
+def shrunk_cosines(together: np.ndarray, shrink: float) -> np.ndarray:
     """(n, n) float32 co-saves / (product of the norms + shrink), zero diagonal: chance meetings of rare items count less.
 
     R. Bell and Y. Koren, Scalable Collaborative Filtering with Jointly Derived Neighborhood Interpolation Weights (2007).
     """
-    norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel()).astype(np.float32)
-    weights = (matrix.T @ matrix).astype(np.float32).toarray(order="C")
-    for row, norm in zip(weights, norms, strict=True):
-        row /= np.maximum(norm * norms + np.float32(shrink), np.float32(1e-12))
+    norms = np.sqrt(np.diagonal(together))
+    weights = np.empty_like(together)
+    for row, (norm, own) in enumerate(zip(norms, together, strict=True)):
+        weights[row] = own / np.maximum(norm * norms + np.float32(shrink), np.float32(1e-12))
     np.fill_diagonal(weights, 0)
     return weights
 

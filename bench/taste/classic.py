@@ -3,7 +3,9 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from bench.graph.baselines import LARGEST, ItemToItem, Ranker, shrunk_cosines
+import numpy as np
+
+from bench.graph.baselines import LARGEST, ItemToItem, Ranker, co_saves, shrunk_cosines
 from bench.systems.base import incidence
 from bench.systems.ease import Ease
 from bench.systems.popularity import Popularity
@@ -51,4 +53,9 @@ def _fitted_knn(fold: Fold, shrink: float) -> ItemToItem:
             f"item-knn keeps {fold.n_items:,} x {fold.n_items:,} cosines here; allowed are {LARGEST:,} items: name the "
             "other systems with --systems"
         )
-    return ItemToItem("item-knn", shrunk_cosines(incidence(fold.rows, fold.n_items), shrink))
+    return ItemToItem("item-knn", shrunk_cosines(_together(fold), shrink))
+
+
+@lru_cache(maxsize=1)
+def _together(fold: Fold) -> np.ndarray:
+    return co_saves(incidence(fold.rows, fold.n_items))
