@@ -458,7 +458,17 @@ def test_the_command_publishes_a_model_that_is_not_below_its_start(project, with
 
     words = ["--model", project / "swapped", "--vectors", project / "vectors", "--catalog", with_views / "catalog"]
     words += ["--graph", with_views / "graph", "--out", tmp_path / "out", "--loop.steps", 3, "--loop.batch_size", 4]
-    words += ["--loop.precision", "no", "--loop.eval_every", 3, "--pairs_per_query", 4, "--json"]
+    words += [
+        "--objective.max_history",
+        7,
+        "--loop.precision",
+        "no",
+        "--loop.eval_every",
+        3,
+        "--pairs_per_query",
+        4,
+        "--json",
+    ]
     assert main("train.prefer", prefer, [str(word) for word in words]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (
@@ -468,7 +478,8 @@ def test_the_command_publishes_a_model_that_is_not_below_its_start(project, with
     assert answer["added"]["ndcg@10"] >= 0 and {"pair_accuracy", "rewards/margins"} <= set(answer["valid_start"])
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["kind"], manifest["config"]["negatives"]) == ("model", "shown")
-    Recommender.open(tmp_path / "out", project / "vectors", "cpu", "float32").rank([0, 1], [2, 3])
+    opened = Recommender.open(tmp_path / "out", project / "vectors", "cpu", "float32")
+    assert opened.model.config.max_history == 7 and opened.rank([0, 1], [2, 3]).shape == (2,)
     assert main("train.prefer", prefer, [str(word) for word in words]) == 0
     assert json.loads(capsys.readouterr().out)["unchanged"] is True
 

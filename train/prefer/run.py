@@ -63,6 +63,7 @@ class Run:
                     "language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora"
                 )
         world = open_world(folders["model"], folders["vectors"], folders["catalog"], folders["graph"], False, place)
+        world.recommender.max_history = objective.max_history
         if config["encoder"]:
             world.recommender.text_vectors = text_vectors(config["encoder"], world.recommender.vectors)
         source = open_source(world, grades, strict, config, objective.max_history, loop.seed)
@@ -86,6 +87,7 @@ def train_and_publish(run: Run, out: Path, inputs: dict[str, str]) -> dict[str, 
         accelerator.wait_for_everyone()
         work.metrics |= {"pairs": source.about, **_train(run, module, parts, work.path)}
         if main:
+            model.config.max_history = run.objective.max_history
             merged(model, lora, config["language"]).save_pretrained(work.path)
             run.world.recommender.processor.save_pretrained(work.path)
             readme = card("prefer", out.name, model, run.folders, config, inputs, work.metrics) + source.card()
