@@ -1,9 +1,10 @@
 """Where a query starts, before the language model has said anything: a mean of what is already known in the item space.
 
-The start of a request is the unit mean of its history's item vectors and of its title's text vector, if it has one. Three
+The start of a request is the unit mean of its history's item vectors and of its title's text vector, if it has one. Four
 things may be learned of it, and all of them begin at "a plain mean", so that an untrained model is a content kNN, exactly:
-how fast older items fade, how much each part of a vector (content, graph) counts, and how much a title counts beside an
-item. The language model's correction is added to it (navigator.model), and begins at zero.
+how fast older items fade, how much the graph part of a vector counts, how much a title counts beside an item, and where
+in the item space, graph part included, the boards with such titles lie (a linear map). The language model's correction is
+added to it (navigator.model), and begins at zero.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ class QueryStart(nn.Module):
         self.fade = nn.Parameter(torch.zeros(1))  # an item `lag` places from the newest weighs exp(-fade * lag)
         self.graph = nn.Parameter(torch.zeros(1))  # log weight of the graph part beside the content
         self.title = nn.Parameter(torch.zeros(1))  # log weight of a title beside the newest item
+        self.title_map = nn.Linear(dim, dim, bias=False)
+        self.reset()
 
     def reset(self) -> None:
         """Plain means (Transformers builds modules without weights when it loads a checkpoint)."""
@@ -47,7 +50,9 @@ class QueryStart(nn.Module):
         """
         with torch.autocast(vectors.device.type, enabled=False):
             weights = torch.exp(-self.fade.float() * lags.clamp_min(0)) * (lags >= 0)  # (N, R)
-            total = weights @ vectors.float() + self.title.float().exp() * titles.float()
+            titles = titles.float()
+            told = self.title.float().exp() * titles + titles @ self.title_map.weight.float().T
+            total = weights @ vectors.float() + told
             gain = self.graph.float().exp().expand(self.dim - self.content_dim)
             return F.normalize(total * torch.cat([gain.new_ones(self.content_dim), gain]), dim=-1)
 

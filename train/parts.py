@@ -31,7 +31,7 @@ def split_parts(
     the GPU in 4 bits (train.qlora); open it on the CPU.
 
     Returns:
-        trainable parameters by part (tower, heads, start, language), and PEFT's wrapper to be merged after training.
+        trainable parameters by part (tower, heads, start, titles, language), and PEFT's wrapper to be merged after training.
     """
     if language not in LANGUAGE:
         raise UserError(f"language {language!r}; allowed are {', '.join(LANGUAGE)}")
@@ -41,7 +41,7 @@ def split_parts(
     if language in ("lora", "qlora"):
         spec = LoraConfig(r=lora_rank, lora_alpha=lora_alpha, target_modules=LORA_TARGETS, lora_dropout=0.0)
         lora = LoraModel(model, {"default": spec}, "default")
-    parts: dict[str, Named] = {"tower": {}, "heads": {}, "start": {}, "language": {}}
+    parts: dict[str, Named] = {"tower": {}, "heads": {}, "start": {}, "titles": {}, "language": {}}
     for name, parameter in model.named_parameters():
         part = _part_of(name, language)
         parameter.requires_grad_(part is not None)
@@ -68,6 +68,8 @@ def _part_of(name: str, language: str) -> str | None:
         return None if ".trunk." in name else "tower"
     if name.startswith(("retrieval_head.", "ranking_head.")):
         return "heads"
+    if name.startswith("query_start.title_map."):
+        return "titles"
     if name.startswith("query_start."):
         return "start"
     if language == "full" or (language in ("lora", "qlora") and ".lora_" in name):

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from navigator.cli_tools import run_function
@@ -123,14 +124,19 @@ def _validate(world: World, queries: list[Query], items: Items, language: bool) 
 
 
 def ndcg(world: World, queries: list[Query], items: Items | None = None) -> dict[str, float]:
-    """Mean NDCG@10 and HR@10 of validation queries over the whole catalogue, history excluded."""
+    """Mean NDCG@10 and HR@10 of validation queries over the whole catalogue, history excluded.
+
+    A query of which training knows no item at all (new arrivals) is asked among the items that nobody has saved.
+    """
     model, recommender = world.recommender.model, world.recommender
     if items is not None and items.residual is not None:
         recommender.vectors = replace(recommender.vectors, matrix=items.all().detach().cpu().numpy(), scale=None)
     model.eval()
     asked = recommender.query_vectors([q.history for q in queries], [q.title for q in queries])
     model.train()
-    ranked = nearest(asked, recommender.vectors.float32(), 50, [q.history for q in queries])
+    warm = np.flatnonzero(world.warm).tolist()
+    excluded = [[*q.history, *warm] if q.among_new(world.warm) else q.history for q in queries]
+    ranked = nearest(asked, recommender.vectors.float32(), 50, excluded)
     figures = per_query(ranked, [q.targets for q in queries])
     return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")}
 

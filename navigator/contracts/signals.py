@@ -80,6 +80,10 @@ class Query:
     targets: tuple[int, ...]
     title: str = ""
 
+    def among_new(self, warm: np.ndarray) -> bool:
+        """Whether none of its items has a training save, by `warm` (n_items,) bool: then it asks for new arrivals."""
+        return not warm[[*self.history, *self.targets]].any()
+
 
 def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> list[Query]:
     """Queries of one part, in the order of the sequences; owners with nothing held out or no history give none.
