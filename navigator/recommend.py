@@ -86,8 +86,8 @@ class Recommender:
         loaded, processor = open_swapped(model, pick_dtype(dtype, where), str(where))
         if attention != "sdpa":
             loaded.set_attn_implementation(attention)
-        max_history = max_history or getattr(loaded.config, "max_history", MAX_HISTORY)
-        return cls(loaded, processor, store, max_history, text_vectors(encoder, store) if encoder else None)
+        shown: int = max_history or getattr(loaded.config, "max_history", MAX_HISTORY)
+        return cls(loaded, processor, store, shown, text_vectors(encoder, store) if encoder else None)
 
     @property
     def tokens_per_item(self) -> int:

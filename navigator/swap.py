@@ -146,8 +146,8 @@ def open_swapped(
         raise UserError(
             f"{folder} holds a {kind!r} model, not a swapped one ({', '.join(known)}); run `navigator swap --backbone {folder}`"
         )
-    model: Any
-    model, found = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    opened: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    model, found = opened
     absent = sorted(set(found["missing_keys"]) - set(getattr(model, "_tied_weights_keys", None) or ()))
     if absent:
         raise UserError(

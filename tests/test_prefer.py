@@ -19,7 +19,7 @@ from navigator.contracts.signals import TasteSequence
 from navigator.recommend import Recommender
 from navigator.swap import swap
 from train.loop import LoopConfig
-from train.parts import split_parts
+from train.parts import learning_rates, split_parts
 from train.prefer.__main__ import RATES, prefer
 from train.prefer.config import PreferConfig
 from train.prefer.grades import grade_pairs, read_grades
@@ -201,6 +201,8 @@ def test_options_that_cannot_work_are_refused(tmp_path):
     nowhere = {name: tmp_path / name for name in ("model", "vectors", "catalog", "graph", "out")}
     with pytest.raises(UserError, match="negatives none leaves no pairs"):
         prefer(**nowhere, negatives="none")
+    with pytest.raises(UserError, match="learning rate of 'eyes'; allowed parts are tower"):
+        prefer(**nowhere, loop=LoopConfig(learning_rates={"eyes": 1.0}))
     with pytest.raises(UserError, match="allowed are auto, shown, hard, none"):
         prefer(**nowhere, negatives="random")
 
@@ -299,7 +301,9 @@ def test_the_loss_equals_trls_own_trainer_on_the_same_log_probabilities(name, st
     assert gradient.abs().sum() > 0 and torch.allclose(gradient.sum(1), torch.zeros(5), atol=1e-6)
 
 
-LOOP = LoopConfig(steps=12, batch_size=8, warmup=1, precision="no", save_every=2, eval_every=0, learning_rates=RATES)
+LOOP = LoopConfig(
+    steps=12, batch_size=8, warmup=1, precision="no", save_every=2, eval_every=0, learning_rates=learning_rates(RATES)
+)
 CPU = Accelerator(cpu=True)
 
 
@@ -330,7 +334,7 @@ def test_training_widens_the_margin_and_the_reference_stays_the_start(stock, tmp
     module.model.train()
     module.remember(np.arange(len(module.pairs)), CPU)
     before = gaps(module, module.pairs)
-    rates = {name: 1e-2 for name in RATES}
+    rates = dict.fromkeys(learning_rates({}), 1e-2)
     loop = replace(LOOP, learning_rates=rates)
     draw = lambda step: module.draw(loop.batch_size, 0, step)  # noqa: E731
     result = training_loop(CPU, module, parts, draw, loop, tmp_path)

@@ -146,13 +146,17 @@ class Objective(nn.Module):
         told = [row for row, text in enumerate(asked) if text]
         if told and recommender.text_vectors is not None:
             words[told] = recommender.text_vectors([asked[row] for row in told])
-        return self.model.query_start(self._long(lags), self.items.rows(np.array(rows, np.int64), fold), self._put(words))
+        return self.model.query_start(
+            self._long(lags), self.items.rows(np.array(rows, np.int64), fold), self._put(words)
+        )
 
     def _rank(self, examples: list[Example], fold: int) -> torch.Tensor:
         inputs = self.world.recommender.processor.requests(
             [len(e.history) for e in examples], candidates=len(examples[0].candidates)
         )
-        wanted = self.items.rows(np.array([e.candidates for e in examples]).ravel(), fold).unflatten(0, (len(examples), -1))
+        wanted = self.items.rows(np.array([e.candidates for e in examples]).ravel(), fold).unflatten(
+            0, (len(examples), -1)
+        )
         pixels = self._pixels([i for e in examples for i in (*e.history, *e.candidates)], fold)
         scores, _ = self.model.rank(self._starts(examples, fold), wanted, pixel_values=pixels, **self._read(inputs))
         return ranking_loss(scores.float(), self.config.temperature)

@@ -18,6 +18,7 @@ from navigator.contracts import Catalog, UserError, is_current, read_manifest
 from navigator.contracts.manifest import file_digest
 from train.hub import check_hub, push
 from train.loop import LoopConfig
+from train.parts import learning_rates
 from train.prefer.config import NEGATIVES, PreferConfig
 from train.stage import main
 
@@ -59,7 +60,7 @@ def prefer(
     """
     objective.check()
     negatives = _source(negatives, grades, min_margin, pairs_per_query)
-    loop = _with_rates(loop)
+    loop = replace(loop, learning_rates=learning_rates(RATES | loop.learning_rates))
     folders = {"model": model, "vectors": vectors, "catalog": catalog, "graph": graph}
     inputs = {
         "model": read_manifest(model, "model", "navigator swap").fingerprint,
@@ -106,14 +107,6 @@ def _source(negatives: str, grades: Path | None, min_margin: float, pairs_per_qu
             f"min_margin {min_margin:g}, pairs_per_query {pairs_per_query}: allowed are above 0, and 1 or more"
         )
     return negatives
-
-
-def _with_rates(loop: LoopConfig) -> LoopConfig:
-    """Learning rates of the parts that were not given are the stage's own."""
-    unknown = sorted(set(loop.learning_rates) - {*RATES, *LoopConfig().learning_rates})
-    if unknown:
-        raise UserError(f"loop.learning_rates has {unknown[0]!r}; the parts are {', '.join(RATES)}")
-    return replace(loop, learning_rates={**RATES, **loop.learning_rates})
 
 
 if __name__ == "__main__":
