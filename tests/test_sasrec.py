@@ -9,7 +9,8 @@ import torch
 
 from bench.systems import sasrec_train
 from bench.systems.sasrec import Sasrec
-from bench.systems.sasrec_train import Recipe, Saves, Stop, negatives, train_sasrec, windows
+from bench.systems.sasrec_draws import negatives, windows
+from bench.systems.sasrec_train import Recipe, Saves, Stop, train_sasrec
 from navigator.contracts.signals import Query
 from navigator.contracts.vectors import normalise
 
