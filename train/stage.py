@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from navigator.cli_tools import run_function
 from navigator.contracts import Catalog, UserError, is_current, publish, read_manifest
@@ -73,20 +74,11 @@ def _train(
     loop: LoopConfig,
 ) -> dict[str, Any]:  # fmt: skip
     """One run; returns its metrics."""
-    accelerator, language, taste_graph = make_accelerator(loop), config["language"], folders.get("graph")
-    place = accelerator.device
-    if language == "qlora":
-        place = torch.device("cpu")  # split_parts puts it on the GPU in 4 bits
-        check_quantiser()
-        if is_sharded(accelerator):
-            raise UserError("language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora")
-    world = open_world(
-        folders["model"], folders["vectors"], folders["catalog"], taste_graph, config["native"], place, config["encoder"],
-        objective.max_history,
-    )  # fmt: skip
+    accelerator = make_accelerator(loop)
+    world = _open(accelerator, folders, config, objective.max_history)
     model = world.recommender.model
     weights = check_tasks(objective.tasks, world)
-    parts, lora = split_parts(model, language, config["lora_rank"])
+    parts, lora = split_parts(model, config["language"], config["lora_rank"])
     world.recommender.device = accelerator.device
     if config["checkpointing"]:
         checkpoint_activations(model)
@@ -94,8 +86,7 @@ def _train(
     if items.residual is not None:
         parts["items"] = {"residual": items.residual}
     module = Objective(world, objective, items)
-    words = "board-title" in weights
-    queries = world.valid_queries(config["valid_queries"], words) if taste_graph is not None else []
+    queries = world.valid_queries(config["valid_queries"], "board-title" in weights) if "graph" in folders else []
     main = accelerator.is_main_process
     beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
     with publish(out, "model", config, inputs, loop.seed) if main else beside as work:
@@ -110,13 +101,36 @@ def _train(
             model.config.max_history = objective.max_history
             if items.residual is not None:
                 own_vectors(work.path, world, items, inputs)
-            merged(model, lora, language).save_pretrained(work.path)
-            world.recommender.processor.save_pretrained(work.path)
+            _write(work.path, world, merged(model, lora, config["language"]))
             readme = card(config["stage"], out.name, model, folders, config, inputs, work.metrics)
             (work.path / "README.md").write_text(readme)
-            for leftover in ("state.safetensors", "best.safetensors"):
-                (work.path / leftover).unlink(missing_ok=True)
     return work.metrics
+
+
+def _open(accelerator: Accelerator, folders: dict[str, Path], config: dict[str, Any], max_history: int) -> World:
+    """The world on the device where training wants it.
+
+    Raises:
+        UserError: 4-bit weights where they cannot be, before anything is read.
+    """
+    place = accelerator.device
+    if config["language"] == "qlora":
+        place = torch.device("cpu")  # split_parts puts it on the GPU in 4 bits
+        check_quantiser()
+        if is_sharded(accelerator):
+            raise UserError("language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora")
+    return open_world(
+        folders["model"], folders["vectors"], folders["catalog"], folders.get("graph"), config["native"], place,
+        config["encoder"], max_history,
+    )  # fmt: skip
+
+
+def _write(folder: Path, world: World, model: Any) -> None:
+    """The trained model and its processor as an ordinary folder, without what only a resumed run needs."""
+    model.save_pretrained(folder)
+    world.recommender.processor.save_pretrained(folder)
+    for leftover in ("state.safetensors", "best.safetensors"):
+        (folder / leftover).unlink(missing_ok=True)
 
 
 def _validate(world: World, queries: list[Query], items: Items, language: bool) -> dict[str, float]:
