@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from navigator.contracts import UserError
 from navigator.recommend import history_means
 from navigator.start import QueryStart, lag_table
+from navigator.swap import open_swapped, swap
 
 
 def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -61,3 +64,18 @@ def test_only_what_can_matter_gets_a_gradient(content_dim):
     assert rule.fade.grad is not None and rule.fade.grad.abs() > 0
     assert rule.title.grad == 0
     assert (rule.graph.grad is not None and bool(rule.graph.grad.abs() > 0)) == (content_dim < 4)
+
+
+@pytest.mark.parametrize("key", ["query_start.fade", "query_start.title_map.weight"])
+def test_a_folder_of_before_the_start_was_learned_is_refused(make_backbone, tmp_path, key):
+    """Filling the gap in silence would answer with weights that nobody trained."""
+    model, processor = swap(str(make_backbone(tmp_path / "stock", "qwen3_vl")), 4, "enc")
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    open_swapped(folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights[key]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=f"model lacks {key} .*run `navigator swap` and train again"):
+        open_swapped(folder)

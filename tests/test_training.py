@@ -151,6 +151,34 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(stock, tmp_path):
     assert ndcg(world, queries)["ndcg@10"] == pytest.approx(result["valid_best"]["ndcg@10"])
 
 
+def test_training_never_ends_below_its_start(stock, tmp_path):
+    """The weights of step 0 are among those that are kept, and come back when every step made things worse."""
+    rates = dict.fromkeys(learning_rates({}), 1.0)
+    loop = LoopConfig(
+        steps=4, batch_size=4, warmup=1, precision="no", eval_every=2, max_grad_norm=0, seed=3, learning_rates=rates
+    )  # fmt: skip
+    before = make_world(stock).recommender.model.state_dict()
+    validations, told = [], iter([0.5, 0.4, 0.3])  # told, so that the start is the best for certain
+
+    def validate() -> dict[str, float]:
+        validations.append(next(told))
+        return {"ndcg@10": validations[-1]}
+
+    world = make_world(stock)
+    parts, _ = split_parts(world.recommender.model, "full")
+    module = Objective(world, ObjectiveConfig({"board-completion": 1.0}))
+
+    def batch(step: int):
+        moved = world.recommender.model.query_start.fade.detach() != before["query_start.fade"]
+        assert bool(moved) == (step > 0)
+        return module.draw({"board-completion": 1.0}, 4, 3, step)
+
+    result = training_loop(make_accelerator(loop), module, parts, batch, loop, tmp_path, validate)
+    assert (result["best_step"], result["valid_best"], validations) == (0, {"ndcg@10": 0.5}, [0.5, 0.4, 0.3])
+    for name, value in world.recommender.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_examples_never_show_what_is_held_out_or_asked(stock):
     world = make_world(stock)
     for task in ("board-completion", "next-item", "ranking"):

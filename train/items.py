@@ -41,7 +41,7 @@ class Items(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.sets = [
-            torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in (*folds, served)
+            torch.from_numpy(np.require(part, requirements=["C", "W"])).to(device) for part in (*folds, served)
         ]  # served last
         self.warm = None if warm is None else torch.from_numpy(warm).to(device)
         self.residual = None if warm is None else nn.Parameter(torch.zeros_like(self.sets[-1]))
@@ -53,18 +53,19 @@ class Items(nn.Module):
 
     def all(self, fold: int = SERVED) -> torch.Tensor:
         """(n, D) unit vectors as owners of a fold are trained on, or as they are served."""
-        vectors = self.sets[fold]
-        if self.residual is None or self.warm is None:
-            return vectors
-        return F.normalize(vectors + self.residual * self.warm[:, None], dim=-1)
+        return self._at(slice(None), fold)
 
     def rows(self, rows: np.ndarray, fold: int = SERVED) -> torch.Tensor:
         """(len(rows), D) of them."""
         chosen = torch.from_numpy(np.asarray(rows, np.int64)).to(self.sets[-1].device)
+        return self._at(chosen, fold)
+
+    def _at(self, chosen: torch.Tensor | slice, fold: int) -> torch.Tensor:
         vectors = self.sets[fold][chosen]
         if self.residual is None or self.warm is None:
             return vectors
-        return F.normalize(vectors + self.residual[chosen] * self.warm[chosen][:, None], dim=-1)
+        learned = F.normalize(vectors + self.residual[chosen], dim=-1)
+        return torch.where(self.warm[chosen, None], learned, vectors)
 
 
 def fold_vectors(store: ItemVectors, sequences: Sequence[TasteSequence], folds: int) -> list[np.ndarray]:

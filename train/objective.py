@@ -14,7 +14,7 @@ from train.items import SERVED, Items
 from train.loss_describe import describe_loss
 from train.loss_ranking import ranking_loss
 from train.loss_retrieval import log_expected_counts, retrieval_loss
-from train.tasks import Example, Shape, draw, task_of_step
+from train.tasks import Example, Shape, draw, folds_of, task_of_step
 from train.world import World
 
 
@@ -77,13 +77,18 @@ class Objective(nn.Module):
         self.model: Any = world.recommender.model
         self.items = Items(world.matrix, device=world.recommender.device) if items is None else items
         self.world, self.config, self.tokens = world, config, 0
+        self.fed: dict[str, list[int]] = {}  # task -> folds that have examples of it
 
     def draw(self, weights: dict[str, float], size: int, seed: int, step: int) -> StepBatch:
         task = task_of_step(weights, seed, step)
         rng = np.random.default_rng([seed, step, 3])
-        fold = int(rng.integers(self.items.folds)) if self.items.folds else SERVED
+        fold = self._fold(task, rng) if self.items.folds else SERVED
         examples = draw(self.world, task, size, seed, step, self.config.shape, fold)
         return StepBatch(task, examples, rng.integers(len(self.world.texts), size=self.config.negatives), fold)
+
+    def _fold(self, task: str, rng: np.random.Generator) -> int:
+        found = self.fed.get(task) or self.fed.setdefault(task, folds_of(self.world, task, self.items.folds))
+        return found[rng.integers(len(found))]
 
     def forward(self, batch: StepBatch, start: int, stop: int) -> torch.Tensor:
         examples = batch.examples[start:stop]

@@ -98,15 +98,22 @@ def pool_of(world: World, task: str) -> list[TasteSequence]:
     return [s for s in found if s.title.strip()] if task == "board-title" else found
 
 
+def folds_of(world: World, task: str, folds: int) -> list[int]:
+    """Folds of which a task has examples: an owner must never read another fold's vectors, for its own saves are in them."""
+    if task in ("describe", "text-query"):
+        return list(range(folds))
+    return sorted({fold_of(s.owner, folds) for s in pool_of(world, task)})
+
+
 def draw(world: World, task: str, size: int, seed: int, step: int, shape: Shape, fold: int = -1) -> list[Example]:
-    """`size` examples of a task for this step, of owners of one fold where owners are dealt into folds."""
+    """`size` examples of a task for this step, of owners of one fold (one of `folds_of`) where owners are dealt into folds."""
     rng = np.random.default_rng([seed, step, 2])
     if task in ("describe", "text-query"):
         picked = rng.choice(world.described, size=size, replace=len(world.described) < size)
         return [_word_example(world, task, int(i), rng) for i in picked]
     pool = pool_of(world, task)
     if fold >= 0:
-        pool = [s for s in pool if fold_of(s.owner, shape.folds) == fold] or pool
+        pool = [s for s in pool if fold_of(s.owner, shape.folds) == fold]
     weight = np.sqrt([len(s.items) for s in pool])  # between every board alike and every save alike
     chosen = [pool[i] for i in rng.choice(len(pool), size=size, p=weight / weight.sum())]
     if task != "ranking":
