@@ -21,7 +21,7 @@ from bench.taste.command import SYSTEMS, taste
 from bench.taste.figures import TasteReport
 from bench.taste.neighbours import neighbours
 from bench.taste.options import Grids
-from bench.taste.slices import board_owners, save_gaps
+from bench.taste.slices import board_owners, owner_slices, resampling_unit, save_gaps
 from bench.taste.summary import Resampled, slice_row
 from bench.taste.tune import Contender, answer, measures, try_all
 from bench.taste.world import Fold, asked
@@ -157,6 +157,19 @@ def test_the_gap_is_from_the_latest_save_to_the_first_target(tmp_path):
     boards = [("b0", "", "ann"), ("b1", "", None)]
     other = taste_catalog(tmp_path / "d", [], boards)
     assert board_owners(other, [Query("b0", (0,), (1,)), Query("b1", (0,), (1,))]).tolist() == ["ann", "b1"]
+
+
+def test_boards_are_drawn_and_read_apart_where_owners_are_few():
+    assert resampling_unit(None) == ("queries", None) and owner_slices(None) == {}
+    kinds = np.array(["keyword", "late", "keyword", "late", "alone"])
+    assert resampling_unit(kinds) == ("boards", None)
+    assert {name: keep.tolist() for name, keep in owner_slices(kinds).items()} == {
+        "owner keyword": [True, False, True, False, False], "owner late": [False, True, False, True, False],
+    }  # fmt: skip
+    assert owner_slices(kinds[[0, 2]]) == {}  # the slice "all"
+    people = np.repeat([f"o{n}" for n in range(10)], 2)
+    unit, clusters = resampling_unit(people)
+    assert unit == "owners of boards" and clusters is people and owner_slices(people) == {}
 
 
 def test_boards_too_small_to_ask_are_counted():
@@ -359,7 +372,10 @@ def test_unseen_boards_are_asked_by_title_or_by_some_items(world, tmp_path, part
     )  # fmt: skip
     report = TasteReport.model_validate_json((tmp_path / "out" / "report.json").read_text())
     row = report.slices["all"]
-    assert row.n == found["queries"] and row.clusters < row.n  # owners have two boards each
+    assert row.n == found["queries"] == row.clusters  # fewer than ten owners: boards are drawn
+    assert any("over boards" in line for line in report.protocol)
+    owners = [own.n for name, own in report.slices.items() if name.startswith("owner ")]
+    assert owners and set(owners) == {2}
     assert report.systems["ease"].unanswered == (row.n if show == 0 else 0)
     assert row.systems["popularity"].figures["recall@50"].mean == 1  # twelve items
 

@@ -14,6 +14,7 @@ from bench.encoder.figures import Figure
 from navigator.contracts.report import Provenance, Split
 
 SCHEMA_VERSION: Literal[1] = 1
+PROTOCOL = 2  # of what is asked and resampled, part of the config: a report by an older one is made again
 
 
 class _Row(BaseModel):
@@ -72,7 +73,7 @@ class Measured(_Row):
 
 
 class SliceRow(_Row):
-    """The systems on one kind of query; `n` queries of `clusters` owners, which are what is resampled."""
+    """The systems on one kind of query: `n` of them in `clusters` units of resampling, see the protocol."""
 
     n: int
     clusters: int

@@ -9,7 +9,7 @@ from bench.device import describe_device
 from bench.encoder.seeds import recipes
 from bench.inputs import queries_digest
 from bench.taste.assemble import contenders, input_fingerprints
-from bench.taste.figures import SCHEMA_VERSION, SystemRow, TasteReport, TriedRow
+from bench.taste.figures import PROTOCOL, SCHEMA_VERSION, SystemRow, TasteReport, TriedRow
 from bench.taste.options import Options
 from bench.taste.summary import Values, slice_row, write_per_query
 from bench.taste.tables import compact_tables, markdown, protocol
@@ -46,7 +46,8 @@ def compare_taste(options: Options) -> dict[str, Any]:
         UserError: see bench.taste.command.
     """
     world = open_world(options)
-    inputs, config = input_fingerprints(world), options.config() | {"schema_version": SCHEMA_VERSION}
+    inputs = input_fingerprints(world)
+    config = options.config() | {"schema_version": SCHEMA_VERSION, "protocol": PROTOCOL}
     if is_current(options.out, KIND, config, inputs):
         return _summary(options, TasteReport.model_validate_json((options.out / "report.json").read_text()), True)
     systems = contenders(world)
@@ -98,7 +99,7 @@ def _report(world: World, answers: Answers, config: dict[str, Any], inputs: dict
         slices={name: row for name, row in rows.items() if row is not None},
         seed=options.seed, device=describe_device(cuda=_on_cuda(options)), commit=commit(), versions=versions(),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), command=options.command_line(),
-        config=config, inputs=inputs, protocol=protocol(config, world.clusters is not None),
+        config=config, inputs=inputs, protocol=protocol(config, world.resampled),
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 from navigator.contracts import Catalog
 from navigator.contracts.signals import Query
 
+FEW_OWNERS = 10  # below, resampled owners say nothing: with two, every resample is one of three sets
+
 
 def save_gaps(catalog: Catalog, actions: Sequence[str], queries: Sequence[Query]) -> np.ndarray:
     """Seconds from a user's latest save of the history to the first held-out target.
@@ -46,3 +48,25 @@ def board_owners(catalog: Catalog, queries: Sequence[Query]) -> np.ndarray:
     table = catalog.table("boards", ["board_id", "owner_id"])
     owners = dict(zip(table["board_id"].to_pylist(), table["owner_id"].to_pylist(), strict=True))
     return np.array([owners.get(q.query_id) or q.query_id for q in queries])
+
+
+def resampling_unit(owners: np.ndarray | None) -> tuple[str, np.ndarray | None]:
+    """What intervals draw, in words, and what each query belongs to (None: every query stands alone).
+
+    Boards of one owner resemble each other, so owners are drawn; but where they are few (boards made of keywords have one
+    for all), boards are.
+
+    Args:
+        owners: (q,) of each query's board; None for users.
+    """
+    if owners is None:
+        return "queries", None
+    return ("boards", None) if len(np.unique(owners)) < FEW_OWNERS else ("owners of boards", owners)
+
+
+def owner_slices(owners: np.ndarray | None) -> dict[str, np.ndarray]:
+    """A slice for each owner of several queries where owners are few, more than one: kinds of boards are read apart."""
+    names, counts = np.unique([] if owners is None else owners, return_counts=True)
+    if not 1 < len(names) < FEW_OWNERS:
+        return {}
+    return {f"owner {name}": owners == name for name in names[counts > 1]}

@@ -43,8 +43,13 @@ def markdown(report: TasteReport, files: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def protocol(config: dict[str, Any], clustered: bool) -> list[str]:
-    """How the figures came about, for a run with these options."""
+def protocol(config: dict[str, Any], resampled: str) -> list[str]:
+    """How the figures came about, for a run with these options.
+
+    Args:
+        config: of the run.
+        resampled: what intervals draw.
+    """
     part, show = config["part"], config["show"]
     known = "training and validation saves" if part == "test" and config["refit"] else "training saves"
     asked = (
@@ -61,8 +66,8 @@ def protocol(config: dict[str, Any], clustered: bool) -> list[str]:
         "hits / number of targets. Means over queries; a query without an answer is a miss.",
         f"Slice cold: every target has at most {config['cold_max']} training or validation saves. Slice gap: more than "
         f"{config['gap']:g} s between a user's latest save and the first target.",
-        f"Intervals: 95 % percentile bootstrap over {'owners of boards' if clustered else 'queries'}, {RESAMPLES:,} "
-        f"resamples, seed {config['seed']}; differences and ratios are paired. Runs NAME@0, NAME@1, ... are averaged "
+        f"Intervals: 95 % percentile bootstrap over {resampled}, {RESAMPLES:,} resamples, "
+        f"seed {config['seed']}; differences and ratios are paired. Runs NAME@0, NAME@1, ... are averaged "
         "query by query first.",
     ]  # fmt: skip
 

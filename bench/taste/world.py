@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.evaluate import choose_queries
 from bench.taste.options import Options
-from bench.taste.slices import board_owners, save_gaps
+from bench.taste.slices import board_owners, owner_slices, resampling_unit, save_gaps
 from navigator.contracts import Catalog, UserError
 from navigator.contracts.signals import Part, Query, TasteSequence, make_queries, unseen_queries
 
@@ -41,7 +41,8 @@ class World:
         known: sequences of the task without their test saves.
         final: what the figures are of.
         unasked: owners of the part that could not ask (unseen boards with nothing left, or nothing to ask with).
-        clusters: (q,) who owns each board, what intervals resample; None where every query stands alone.
+        resampled: what intervals draw: owners of boards, boards or queries.
+        clusters: (q,) who owns each board, where owners are drawn; None where every query stands alone.
         slices: name -> (q,) bool.
     """
 
@@ -53,6 +54,7 @@ class World:
     unseen: list[TasteSequence]
     final: Fold
     unasked: int
+    resampled: str
     clusters: np.ndarray | None
     slices: dict[str, np.ndarray]
 
@@ -103,7 +105,7 @@ def open_world(options: Options) -> World:
     owners = None if options.task == "next-item" else board_owners(catalog, queries)
     return World(
         catalog, taste_graph.fingerprint, built, options, known, [replace(s, test=()) for s in unseen if s.valid], final,
-        unasked, owners, slices,
+        unasked, *resampling_unit(owners), slices | owner_slices(owners),
     )  # fmt: skip
 
 
