@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from bench.taste.neighbours import neighbours
 from bench.taste.options import Grids
 from bench.taste.slices import board_owners, owner_slices, resampling_unit, save_gaps
 from bench.taste.summary import Resampled, slice_row
-from bench.taste.tune import Contender, answer, measures, try_all
+from bench.taste.tune import Contender, answer, measures, rank, try_all
 from bench.taste.world import Fold, asked
 from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.signals import Query, TasteSequence
@@ -33,6 +34,9 @@ from navigator.metrics import top_k
 ONE = Grids(
     (200.0,), (0.0,), (5,), (0,), (1.0,), (1.0,), (1.0,), (20,), (16,), (0.0,), ("full",), (8,), (1e-2,), (0.0,)
 )
+
+
+ALL = np.ones(12, bool)
 
 
 def asks(part: str, show: int, titles: bool = True) -> Any:
@@ -45,7 +49,7 @@ def unit(n: int, dim: int, seed: int = 0) -> np.ndarray:
 
 
 def fold(rows: list[tuple[int, ...]], queries: list[Query], n_items: int) -> Fold:
-    return Fold(rows, queries, n_items, ordered=True)
+    return Fold(rows, queries, n_items, ordered=True, warm=np.ones(n_items, bool))
 
 
 # ---- kNN over vectors
@@ -89,7 +93,7 @@ def test_neighbours_start_from_a_title_alone_and_leave_out_items_without_a_vecto
     store = CatalogVectors(np.array([0, 1, -1, 2, 3, 4]), vectors)
     contender = neighbours("x", "", store, 4, {"cats": vectors[3]}, Grids())
     queries = [Query("a", (), (3,), "cats"), Query("b", (2,), (3,)), Query("c", (2, 3), (0,))]
-    ranked = answer(contender.fit(fold([], queries, 6), contender.grid[0], 0)[0], contender, queries, 6)
+    ranked = answer(contender.fit(fold([], queries, 6), contender.grid[0], 0)[0], contender, queries, ALL[:6], 6)
     assert ranked[0, 0] == 3 and 2 not in ranked[0]
     assert (ranked[1] == -1).all()  # nothing to start from
     assert ranked[2, 0] == max((0, 1, 4, 5), key=lambda i: vectors[i] @ vectors[3])
@@ -132,15 +136,16 @@ def test_shrunk_cosines_in_the_head():
 def taste_catalog(
     folder: Path, interactions: Sequence[tuple], boards: Sequence[tuple] = (), board_items: Sequence[tuple] = ()
 ) -> Catalog:
-    from navigator.contracts.catalog import TABLES
+    from navigator.contracts.catalog import PARTED_BOARDS, TABLES
 
+    schemas = TABLES | ({"boards": PARTED_BOARDS} if boards and len(boards[0]) == 4 else {})
     items, texts = [f"i{i}" for i in range(12)], [""] * 12
     columns = {"items": (items, texts, texts, [[]] * 12, [None] * 12, texts), "rejects": ([],) * 4}
     for name, rows in (("interactions", interactions), ("boards", boards), ("board_items", board_items)):
-        columns[name] = tuple(zip(*rows, strict=True)) if rows else ([],) * len(TABLES[name])
+        columns[name] = tuple(zip(*rows, strict=True)) if rows else ([],) * len(schemas[name])
     with publish(folder, "catalog", {}, {}) as work:
         for name, values in columns.items():
-            pq.write_table(pa.table([list(v) for v in values], schema=TABLES[name]), work.path / f"{name}.parquet")
+            pq.write_table(pa.table([list(v) for v in values], schema=schemas[name]), work.path / f"{name}.parquet")
     return Catalog.open(folder)
 
 
@@ -209,8 +214,18 @@ def test_the_best_setting_on_validation_is_taken_and_of_equals_the_first():
 def test_who_needs_a_history_does_not_answer_without_one():
     queries = [Query("a", (), (7,), "cats"), Query("b", (1,), (7,))]
     plain = Contender("x", "", [{}], lambda f, s, seed: (Fixed(7), s))
-    assert answer(Fixed(7), plain, queries, 3)[:, 0].tolist() == [-1, 7]
-    assert answer(Fixed(7), replace(plain, without_history=True), queries, 3)[:, 0].tolist() == [7, 7]
+    assert answer(Fixed(7), plain, queries, ALL, 3)[:, 0].tolist() == [-1, 7]
+    assert answer(Fixed(7), replace(plain, without_history=True), queries, ALL, 3)[:, 0].tolist() == [7, 7]
+
+
+def test_a_query_for_new_arrivals_is_answered_with_them_alone(monkeypatch):
+    """Items 0..7 have training saves; the system would put a warm one first, and fills whole lists."""
+    monkeypatch.setattr("bench.taste.tune._CELLS", 24)  # two queries at once
+    warm = np.arange(12) < 8
+    new, known = [Query(str(n), (8,) * n, (9,)) for n in (0, 1)], Query("k", (8,), (9, 3))
+    ranked = rank(Fixed(7), [*new, known, *new], warm, 3)
+    assert ranked[2].tolist() == [7, 0, 1]
+    assert ranked[[0, 1, 3, 4]].tolist() == [[8, 9, 10]] * 4  # Fixed leaves the history in
 
 
 # ---- figures
@@ -378,6 +393,44 @@ def test_unseen_boards_are_asked_by_title_or_by_some_items(world, tmp_path, part
     assert owners and set(owners) == {2}
     assert report.systems["ease"].unanswered == (row.n if show == 0 else 0)
     assert row.systems["popularity"].figures["recall@50"].mean == 1  # twelve items
+
+
+@pytest.mark.parametrize("show", [0, 2])
+def test_new_arrivals_are_asked_among_new_arrivals(tmp_path, show):
+    """Training knows items 0..5; one kind of unseen boards is made of them, the other of 6..11, which nobody saved."""
+    from graph.commands import build_graph
+
+    sets = list(combinations(range(6), 4))
+    plan = [("keyword", "train", 0)] * 8 + [("keyword", "valid", 0)] * 2 + [("keyword", "test", 0)] * 3
+    plan += [("late", "valid", 6)] * 2 + [("late", "test", 6)] * 3
+    boards = [(f"b{n}", f"kind {n}", owner, part) for n, (owner, part, _) in enumerate(plan)]
+    held = [(f"b{n}", f"i{first + i}", None) for n, (_, _, first) in enumerate(plan) for i in sets[n % 13]]
+    taste_catalog(tmp_path / "catalog", [], boards, held)
+    build_graph(tmp_path / "catalog", tmp_path / "graph", valid_fraction=1.0, walks=0, signals=False)
+    scores = np.tile(-np.arange(12, dtype=np.float32), (6, 1))  # would show what everybody has
+    np.save(tmp_path / "s.npy", scores)
+    taste(
+        tmp_path / "catalog", tmp_path / "graph", tmp_path / "out", systems=["popularity", "ease"], show=show, grids=ONE,
+        scores={"theirs": str(tmp_path / "s.npy")}, part="unseen-test", task="board-completion",
+    )  # fmt: skip
+    report = TasteReport.model_validate_json((tmp_path / "out" / "report.json").read_text())
+    assert {name: row.n for name, row in report.slices.items() if name != "cold"} == {
+        "all": 6, "new": 3, "owner keyword": 3, "owner late": 3,
+    }  # fmt: skip
+    assert report.slices["new"].systems == report.slices["owner late"].systems
+    assert any(line.startswith("Slice new, 3 of 6 queries") and "6 of 12 items" in line for line in report.protocol)
+    late = [q for q in asked([], unseen_of(tmp_path), asks("unseen-test", show), "test")[0] if min(q.targets) > 5]
+    lists = np.array([[i for i in range(6, 12) if i not in q.history] for q in late])
+    wanted = measures(lists, [q.targets for q in late])["ndcg@10"].mean()
+    for name in ("theirs", "popularity"):  # popularity: nobody saved them, so by number
+        assert report.slices["new"].systems[name].figures["ndcg@10"].mean == pytest.approx(wanted)
+    assert report.systems["ease"].unanswered == (6 if show == 0 else 0)
+
+
+def unseen_of(home: Path) -> list[TasteSequence]:
+    from graph.store import TasteGraph
+
+    return TasteGraph.open(home / "graph", Catalog.open(home / "catalog"), purpose="bench").unseen
 
 
 def test_an_encoder_lets_neighbours_start_from_titles(clip_project, tmp_path):

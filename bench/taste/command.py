@@ -55,7 +55,8 @@ def taste(
         scores: name=file.npy of another system's scores, one row a query and one column an item.
         rivals: systems (recipes) that all others are paired with; the first system by default.
         task: next-item (users) or board-completion (boards).
-        part: test, valid, unseen-test or unseen-valid (boards of owners that nothing was trained on).
+        part: test, valid, unseen-test or unseen-valid (boards of owners that nothing was trained on; a board of which
+            training knows no item is asked among the items that nobody saved in training, by every system).
         show: of unseen boards, how many items a request shows; 0 asks with the title alone.
         titles: whether requests carry the titles of boards.
         encoder: the encoder of the vectors (as for `navigator search`): kNN systems then start from titles too.

@@ -70,7 +70,7 @@ def _ask(contender: Contender, world: World, answers: Answers) -> None:
     learned = replace(world.final, queries=[])  # what is asked is nothing to fit or to stop by
     for seed in contender.seeds:
         ranker, _ = contender.fit(learned, tried[0].settings, seed)
-        ranked, name = answer(ranker, contender, queries), contender.run_name(seed)
+        ranked, name = answer(ranker, contender, queries, world.final.warm), contender.run_name(seed)
         answers.values[name] = measures(ranked, [q.targets for q in queries])
         answers.tried[name], answers.source[name] = tried, contender.source
         answers.unanswered[name] = int((ranked[:, 0] < 0).sum())
@@ -99,7 +99,7 @@ def _report(world: World, answers: Answers, config: dict[str, Any], inputs: dict
         slices={name: row for name, row in rows.items() if row is not None},
         seed=options.seed, device=describe_device(cuda=_on_cuda(options)), commit=commit(), versions=versions(),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), command=options.command_line(),
-        config=config, inputs=inputs, protocol=protocol(config, world.resampled),
+        config=config, inputs=inputs, protocol=protocol(config, world.resampled, among_new(world)),
     )  # fmt: skip
 
 
@@ -113,6 +113,18 @@ def _system_row(runs: list[str], answers: Answers) -> SystemRow:
         tried={run: [TriedRow(settings=t.settings, valid=t.valid) for t in own] for run, own in tried.items()},
         unanswered=answers.unanswered[runs[0]], seconds=round(sum(answers.seconds[run] for run in runs), 2),
     )  # fmt: skip
+
+
+def among_new(world: World) -> str:
+    """The protocol's line about queries that ask for new arrivals; empty where none does."""
+    asking, warm = world.slices["new"], world.final.warm
+    return (
+        f"Slice new, {int(asking.sum()):,} of {asking.size:,} queries: training knows none of their items. They are asked "
+        f"among the {int((~warm).sum()):,} of {warm.size:,} items that nobody saved in training, by every system, and on "
+        "validation too."
+        if asking.any()
+        else ""
+    )
 
 
 def _on_cuda(options: Options) -> bool:

@@ -9,7 +9,7 @@ from bench.graph.baselines import Ranker
 from bench.systems.rows import CatalogVectors
 from bench.systems.sasrec_train import Recipe, SasrecSystem, Saves, Stop, train_sasrec
 from bench.taste.options import Options
-from bench.taste.tune import TUNED_BY, Contender, K, Settings
+from bench.taste.tune import TUNED_BY, Contender, K, Settings, rank
 from bench.taste.world import Fold
 from navigator.metrics import ranking_metrics
 
@@ -50,7 +50,7 @@ class _Fit:
             return train_sasrec(saves, recipe, seed, stop, device=options.device)[0], settings
 
         def valid(system: SasrecSystem) -> float:
-            return float(ranking_metrics(system.recommend(fold.queries, K)[0], targets, K)[TUNED_BY].mean())
+            return float(ranking_metrics(rank(system, fold.queries, fold.warm, K), targets, K)[TUNED_BY].mean())
 
         stop = Stop(options.sasrec_epochs, options.sasrec_seconds, options.sasrec_patience)
         system, epochs = train_sasrec(saves, recipe, seed, stop, valid, options.device)

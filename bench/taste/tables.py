@@ -43,12 +43,13 @@ def markdown(report: TasteReport, files: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def protocol(config: dict[str, Any], resampled: str) -> list[str]:
+def protocol(config: dict[str, Any], resampled: str, among_new: str) -> list[str]:
     """How the figures came about, for a run with these options.
 
     Args:
         config: of the run.
         resampled: what intervals draw.
+        among_new: a line about queries that ask for new arrivals, empty where there are none.
     """
     part, show = config["part"], config["show"]
     known = "training and validation saves" if part == "test" and config["refit"] else "training saves"
@@ -60,6 +61,7 @@ def protocol(config: dict[str, Any], resampled: str) -> list[str]:
     )
     return [
         f"{asked} All items of the catalogue are ranked, the shown ones excluded; ties to the smaller item index.",
+        *([among_new] if among_new else []),
         "Settings: every system's grid is tried on validation queries, with what was saved before them, and the setting "
         f"with the highest {TUNED_BY} is taken; then the system is fitted again on all {known} and asked once.",
         "NDCG@10 has binary gains and the ideal cut at min(targets, 10); HR@10 is 1 when any target is found; recall@k = "

@@ -13,6 +13,7 @@ from navigator.contracts.signals import Query
 from navigator.metrics import ranking_metrics
 
 DEPTH = 50
+_CELLS = 1 << 22  # places of whole lists held at once
 K = 10
 TUNED_BY = "ndcg@10"
 Settings = dict[str, Any]
@@ -68,14 +69,41 @@ def try_all(contender: Contender, fold: Fold) -> list[Tried]:
     tried = []
     for settings in tqdm(contender.grid, desc=f"tune {contender.name}", unit="setting"):
         ranker, found = contender.fit(fold, settings, contender.seeds[0])
-        ranked = answer(ranker, contender, fold.queries, K)
+        ranked = answer(ranker, contender, fold.queries, fold.warm, K)
         tried.append(Tried(found, float(ranking_metrics(ranked, targets, K)[TUNED_BY].mean())))
     return sorted(tried, key=lambda one: -(one.valid or 0.0))  # stable
 
 
-def answer(ranker: Ranker, contender: Contender, queries: Sequence[Query], k: int = DEPTH) -> np.ndarray:
-    """(q, k) items, best first, -1 for none; nothing for a request without a history, unless it can be answered."""
-    ranked, _ = ranker.recommend(queries, k)
+def rank(ranker: Ranker, queries: Sequence[Query], warm: np.ndarray, k: int) -> np.ndarray:
+    """(q, k) items, best first, -1 for none.
+
+    A query of which training knows no item asks for new arrivals, among the items without a training save, as in
+    train.stage.ndcg. Its whole list is taken and what is warm struck out: that binds every system alike.
+
+    Args:
+        ranker: the system.
+        queries: what is asked.
+        warm: (n_items,) bool, items with a training save.
+        k: list length; the catalogue's size where that is less.
+    """
+    new = np.array([query.among_new(warm) for query in queries], bool)
+    ranked = np.full((len(queries), min(k, len(warm))), -1, np.int64)
+    if not new.all():
+        ranked[~new] = ranker.recommend([queries[row] for row in np.flatnonzero(~new).tolist()], k)[0]
+    asking, step = np.flatnonzero(new).tolist(), max(1, _CELLS // len(warm))
+    for rows in (asking[start : start + step] for start in range(0, len(asking), step)):
+        whole, _ = ranker.recommend([queries[row] for row in rows], len(warm))
+        for row, items in zip(rows, whole, strict=True):
+            left = items[(items >= 0) & ~warm[items]][:k]
+            ranked[row, : len(left)] = left
+    return ranked
+
+
+def answer(
+    ranker: Ranker, contender: Contender, queries: Sequence[Query], warm: np.ndarray, k: int = DEPTH
+) -> np.ndarray:
+    """The same; nothing for a request without a history, unless the system can answer it."""
+    ranked = rank(ranker, queries, warm, k)
     if not contender.without_history:
         ranked[[not q.history for q in queries]] = -1
     return ranked

@@ -24,12 +24,14 @@ class Fold:
     Attributes:
         rows: saves of every owner of the task, oldest first.
         ordered: whether the order of a row means anything (users; not boards).
+        warm: (n_items,) bool, items with a training save (of any task, without validation), as training itself sees it.
     """
 
     rows: list[tuple[int, ...]]
     queries: list[Query]
     n_items: int
     ordered: bool
+    warm: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +97,13 @@ def open_world(options: Options) -> World:
     known = [replace(s, test=()) for s in sequences]
     refit = options.refit and part == "test"
     rows = [s.items + s.valid if refit else s.items for s in known]
-    final = Fold(rows, queries, len(catalog.item_ids), options.task == "next-item")
+    warm = np.zeros(len(catalog.item_ids), bool)
+    warm[[item for s in taste_graph.sequences for item in s.items]] = True
+    final = Fold(rows, queries, len(warm), options.task == "next-item", warm)
     counts = np.bincount([i for s in known for i in s.items + s.valid], minlength=final.n_items)
     slices = {"all": np.ones(len(queries), bool)}
     slices["cold"] = np.array([counts[list(q.targets)].max() <= options.cold_max for q in queries])
+    slices["new"] = np.array([q.among_new(warm) for q in queries])
     if options.task == "next-item":
         gaps = save_gaps(catalog, [*(built.get("actions") or []), *(built.get("test_actions") or [])], queries)
         slices["gap"] = gaps > options.gap  # nan (no times) is in no slice
