@@ -95,7 +95,7 @@ def _last_stages(home: Path, smoke: bool) -> list[Stage]:
     spent = sum(manifest.metrics["train_seconds"] for manifest in trained)
     sheet, preset = home / "recommendation.png", _preset(smoke, "bench")
     words = ["recommend", *_flags(home, "model", "index", "catalog"), "--vectors", refined]
-    words += ["--board", _sample_board(home / "graph"), "--sheet", str(sheet)]
+    words += ["--board", _sample_board(home / "graph"), "--titles", "false", "--sheet", str(sheet)]
     made = ["catalog", "vectors", "tuned", "refined", "graph", "model", "native"]
     bench = ["bench.cli", "run", "--config", str(preset), *_flags(home, *made), "--model_vectors", refined]
     bench += ["--sheets", f"{home / 'boards.png'},{sheet}", "--out", str(home / "report")]

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Where words matter: openclipart with boards = keyword. Title alone, title + 2 items, uploaders never seen; seeds, ablation, rivals.
+#   sh configs/posttrain/keyword.sh RUNS            about 40 minutes on two cores; what is there is kept
+# VARIANTS="" leaves the ablation out, SEEDS="0 1 2" are the seeds.
+set -eu
+runs=$1 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2}
+variants=${VARIANTS-start-only no-map no-language random no-graph no-folds k2 full}
+mkdir -p "$runs"
+nav() { $python -m navigator.cli "$@" --json; }
+nav import openclipart --boards keyword --out "$runs/catalog"
+nav embed "$runs/catalog" --out "$runs/content"
+nav graph build "$runs/catalog" --out "$runs/graph" --valid_fraction 1.0
+nav refine --graph "$runs/graph" --vectors "$runs/content" --catalog "$runs/catalog" --out "$runs/refined"
+nav swap --vectors "$runs/refined" --layers 6 --out "$runs/swapped"
+models=""
+
+train() { # NAME, SWAPPED, VECTORS, SEED, further options
+    name=$1 swapped=$2 vectors=$3 seed=$4; shift 4
+    $python -m train.posttrain --config configs/posttrain/keyword.yaml --model "$runs/$swapped" --vectors "$runs/$vectors" \
+        --catalog "$runs/catalog" --graph "$runs/graph" --encoder embedded --out "$runs/$name@$seed" --loop.seed "$seed" "$@" --json
+    models="$models,$name@$seed=$runs/$name@$seed:$runs/$vectors"
+}
+swapped() { # NAME, VECTORS, further options
+    name=$1 vectors=$2; shift 2; nav swap --vectors "$runs/$vectors" --out "$runs/$name" "$@"
+}
+
+for seed in $seeds; do train ours swapped refined "$seed" --language_check true; done
+for variant in $variants; do
+    for seed in $seeds; do
+        case $variant in
+            start-only) train $variant swapped refined "$seed" --language frozen \
+                --loop.learning_rates '{tower: 0, heads: 0, start: 1.0e-2, titles: 3.0e-4, language: 0}' ;;
+            no-map) train $variant swapped refined "$seed" \
+                --loop.learning_rates '{tower: 3.0e-4, heads: 2.0e-4, start: 1.0e-2, titles: 0, language: 2.0e-4}' ;;
+            no-language) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, text-query: 0.1}' ;;
+            random) swapped swapped-random refined --layers 6 --pretrained false
+                train $variant swapped-random refined "$seed" ;;
+            no-graph) swapped swapped-content content --layers 6; train $variant swapped-content content "$seed" ;;
+            no-folds) train $variant swapped refined "$seed" --objective.folds 0 ;;
+            k2) swapped swapped-k2 refined --layers 6 --tokens 2; train $variant swapped-k2 refined "$seed" ;;
+            full) train $variant swapped refined "$seed" --language full ;;
+            *) echo "unknown variant $variant" >&2; exit 2 ;;
+        esac
+    done
+done
+for show in 0 2; do
+    $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph" --task board-completion --part unseen-test \
+        --show $show --encoder embedded --refit false --systems popularity,item-knn,ease \
+        --vectors "content=$runs/content,content-graph=$runs/refined" --models "${models#,}" \
+        --rivals content,content-graph --out "$runs/report-show$show"
+done
