@@ -1,10 +1,11 @@
 """Where a query starts, before the language model has said anything: a mean of what is already known in the item space.
 
-The start of a request is the unit mean of its history's item vectors and of its title's text vector, if it has one. Four
-things may be learned of it, and all of them begin at "a plain mean", so that an untrained model is a content kNN, exactly:
-how fast older items fade, how much the graph part of a vector counts, how much a title counts beside an item, and where
-in the item space, graph part included, the boards with such titles lie (a linear map). The language model's correction is
-added to it (navigator.model), and begins at zero.
+The start of a request is the unit mean of its history's item vectors and of its title's text vector, if it has one. All
+that may be learned of it begins at "a plain mean", so that an untrained model is a content kNN, exactly: how fast older
+items fade, how much the graph part of a vector counts, how much a title counts beside an item, and two linear maps in the
+item space, graph part included: from an item to what is saved next, and from a title to where boards with such titles lie.
+The map of items is what SLIM and EASE learn (one linear item-to-item model), between vectors instead of ids, so that it
+also holds for items that nobody has saved. The language model's correction is added (navigator.model), and begins at zero.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ class QueryStart(nn.Module):
         self.fade = nn.Parameter(torch.zeros(1))  # an item `lag` places from the newest weighs exp(-fade * lag)
         self.graph = nn.Parameter(torch.zeros(1))  # log weight of the graph part beside the content
         self.title = nn.Parameter(torch.zeros(1))  # log weight of a title beside the newest item
+        self.item_map = nn.Linear(dim, dim, bias=False)
         self.title_map = nn.Linear(dim, dim, bias=False)
         self.reset()
 
@@ -50,11 +52,13 @@ class QueryStart(nn.Module):
         """
         with torch.autocast(vectors.device.type, enabled=False):
             weights = torch.exp(-self.fade.float() * lags.clamp_min(0)) * (lags >= 0)  # (N, R)
-            titles = titles.float()
-            told = self.title.float().exp() * titles + titles @ self.title_map.weight.float().T
-            total = weights @ vectors.float() + told
+            vectors, titles = vectors.float(), titles.float()
             gain = self.graph.float().exp().expand(self.dim - self.content_dim)
-            return F.normalize(total * torch.cat([gain.new_ones(self.content_dim), gain]), dim=-1)
+            plain = (weights @ vectors + self.title.float().exp() * titles) * torch.cat(
+                [gain.new_ones(self.content_dim), gain]
+            )
+            mapped = weights @ (vectors @ self.item_map.weight.float().T) + titles @ self.title_map.weight.float().T
+            return F.normalize(plain + mapped, dim=-1)
 
 
 def lag_table(counts: Sequence[int], asks: Sequence[Sequence[int]] | None = None) -> np.ndarray:

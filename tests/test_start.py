@@ -49,6 +49,20 @@ def test_fading_graph_weight_and_titles_by_hand():
     np.testing.assert_allclose(starts(rule, lag_table([2]), vectors, title)[0], want / np.linalg.norm(want), atol=1e-6)
 
 
+def test_maps_by_hand():
+    vectors, title = unit(np.random.default_rng(1), 2, 4), unit(np.random.default_rng(2), 1, 4)
+    rule, rng = QueryStart(4, 3), np.random.default_rng(5)
+    of_items, of_titles = rng.normal(size=(2, 4, 4)).astype(np.float32)
+    with torch.no_grad():
+        rule.fade.fill_(math.log(2))
+        rule.graph.fill_(math.log(3))
+        rule.item_map.weight.copy_(torch.from_numpy(of_items))
+        rule.title_map.weight.copy_(torch.from_numpy(of_titles))
+    faded = 0.5 * vectors[0] + vectors[1]
+    want = (faded + title[0]) * [1, 1, 1, 3] + of_items @ faded + of_titles @ title[0]
+    np.testing.assert_allclose(starts(rule, lag_table([2]), vectors, title)[0], want / np.linalg.norm(want), atol=1e-6)
+
+
 def test_nothing_to_start_from_is_zero_and_a_title_alone_is_itself():
     title = unit(np.random.default_rng(3), 1, 4)
     nothing = np.zeros((0, 4), np.float32)
@@ -66,7 +80,7 @@ def test_only_what_can_matter_gets_a_gradient(content_dim):
     assert (rule.graph.grad is not None and bool(rule.graph.grad.abs() > 0)) == (content_dim < 4)
 
 
-@pytest.mark.parametrize("key", ["query_start.fade", "query_start.title_map.weight"])
+@pytest.mark.parametrize("key", ["query_start.fade", "query_start.item_map.weight"])
 def test_a_folder_of_before_the_start_was_learned_is_refused(make_backbone, tmp_path, key):
     """Filling the gap in silence would answer with weights that nobody trained."""
     model, processor = swap(str(make_backbone(tmp_path / "stock", "qwen3_vl")), 4, "enc")

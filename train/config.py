@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 # Learning rates of a model's parts; `start` and `items` have few weights that see every example.
-RATES = {"tower": 1e-3, "heads": 1e-3, "start": 1e-2, "titles": 1e-4, "items": 1e-3, "language": 2e-4}
+RATES = {"tower": 1e-3, "heads": 1e-3, "start": 1e-2, "maps": 1e-4, "items": 1e-3, "language": 2e-4}
 
 
 @dataclass(frozen=True)

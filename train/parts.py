@@ -25,13 +25,13 @@ def learning_rates(given: dict[str, float]) -> dict[str, float]:
 def split_parts(
     model: Any, language: str, lora_rank: int = 16, lora_alpha: int = 32
 ) -> tuple[dict[str, Named], LoraModel | None]:
-    """Freeze everything, then free the tower, the heads, the start of queries and, as `language` says, the language model.
+    """Freeze everything, then free tower, heads, the start of queries with its maps and, as `language` says, the language model.
 
     A runtime picture tower (the native comparison) keeps its trunk frozen; its projector learns. With qlora the model goes to
     the GPU in 4 bits (train.qlora); open it on the CPU.
 
     Returns:
-        trainable parameters by part (tower, heads, start, titles, language), and PEFT's wrapper to be merged after training.
+        trainable parameters by part (tower, heads, start, maps, language), and PEFT's wrapper to be merged after training.
     """
     if language not in LANGUAGE:
         raise UserError(f"language {language!r}; allowed are {', '.join(LANGUAGE)}")
@@ -41,7 +41,7 @@ def split_parts(
     if language in ("lora", "qlora"):
         spec = LoraConfig(r=lora_rank, lora_alpha=lora_alpha, target_modules=LORA_TARGETS, lora_dropout=0.0)
         lora = LoraModel(model, {"default": spec}, "default")
-    parts: dict[str, Named] = {"tower": {}, "heads": {}, "start": {}, "titles": {}, "language": {}}
+    parts: dict[str, Named] = {"tower": {}, "heads": {}, "start": {}, "maps": {}, "language": {}}
     for name, parameter in model.named_parameters():
         part = _part_of(name, language)
         parameter.requires_grad_(part is not None)
@@ -68,8 +68,8 @@ def _part_of(name: str, language: str) -> str | None:
         return None if ".trunk." in name else "tower"
     if name.startswith(("retrieval_head.", "ranking_head.")):
         return "heads"
-    if name.startswith("query_start.title_map."):
-        return "titles"
+    if name.startswith(("query_start.item_map.", "query_start.title_map.")):
+        return "maps"
     if name.startswith("query_start."):
         return "start"
     if language == "full" or (language in ("lora", "qlora") and ".lora_" in name):

@@ -29,9 +29,9 @@ for variant in $variants; do
     for seed in $seeds; do
         case $variant in
             start-only) train $variant swapped refined "$seed" --language frozen \
-                --loop.learning_rates '{tower: 0, heads: 0, start: 1.0e-2, titles: 3.0e-4, language: 0}' ;;
+                --loop.learning_rates '{tower: 0, heads: 0, start: 1.0e-2, maps: 3.0e-4, language: 0}' ;;
             no-map) train $variant swapped refined "$seed" \
-                --loop.learning_rates '{tower: 3.0e-4, heads: 2.0e-4, start: 1.0e-2, titles: 0, language: 2.0e-4}' ;;
+                --loop.learning_rates '{tower: 3.0e-4, heads: 2.0e-4, start: 1.0e-2, maps: 0, language: 2.0e-4}' ;;
             no-language) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, text-query: 0.1}' ;;
             random) swapped swapped-random refined --layers 6 --pretrained false
                 train $variant swapped-random refined "$seed" ;;
