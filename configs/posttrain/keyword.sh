@@ -1,10 +1,10 @@
 #!/bin/sh
 # Where words matter: openclipart with boards = keyword. Title alone, title + 2 items, uploaders never seen; seeds, ablation, rivals.
 #   sh configs/posttrain/keyword.sh RUNS            about 40 minutes on two cores; what is there is kept
-# VARIANTS="" leaves the ablation out, SEEDS="0 1 2" are the seeds.
+# VARIANTS="" leaves the ablation out; SEEDS="0 1 2" are the seeds, VARIANT_SEEDS those of the ablation.
 set -eu
-runs=$1 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2}
-variants=${VARIANTS-start-only no-map no-language random no-graph no-folds k2 full}
+runs=$1 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2} few=${VARIANT_SEEDS-${SEEDS-0 1 2}}
+variants=${VARIANTS-start-only no-map no-words-kept random no-graph no-folds k2 k4 frozen full layers30 native}
 mkdir -p "$runs"
 nav() { $python -m navigator.cli "$@" --json; }
 nav import openclipart --boards keyword --out "$runs/catalog"
@@ -24,21 +24,29 @@ swapped() { # NAME, VECTORS, further options
     name=$1 vectors=$2; shift 2; nav swap --vectors "$runs/$vectors" --out "$runs/$name" "$@"
 }
 
-for seed in $seeds; do train ours swapped refined "$seed" --language_check true; done
+spent() { # MODEL: the seconds its training took
+    $python -c 'import json, sys; print(int(json.load(open(sys.argv[1]))["metrics"]["train_seconds"]))' "$runs/$1/manifest.json"
+}
+
+for seed in $seeds; do train ours swapped refined "$seed"; done
 for variant in $variants; do
-    for seed in $seeds; do
+    for seed in $few; do
         case $variant in
             start-only) train $variant swapped refined "$seed" --language frozen \
                 --loop.learning_rates '{tower: 0, heads: 0, start: 1.0e-2, maps: 3.0e-4, language: 0}' ;;
             no-map) train $variant swapped refined "$seed" \
                 --loop.learning_rates '{tower: 3.0e-4, heads: 2.0e-4, start: 1.0e-2, maps: 0, language: 2.0e-4}' ;;
-            no-language) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, text-query: 0.1}' ;;
+            no-words-kept) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, text-query: 0.1}' ;;
             random) swapped swapped-random refined --layers 6 --pretrained false
                 train $variant swapped-random refined "$seed" ;;
             no-graph) swapped swapped-content content --layers 6; train $variant swapped-content content "$seed" ;;
             no-folds) train $variant swapped refined "$seed" --objective.folds 0 ;;
             k2) swapped swapped-k2 refined --layers 6 --tokens 2; train $variant swapped-k2 refined "$seed" ;;
-            full) train $variant swapped refined "$seed" --language full ;;
+            k4) swapped swapped-k4 refined --layers 6 --tokens 4; train $variant swapped-k4 refined "$seed" ;;
+            frozen | full) train $variant swapped refined "$seed" --language $variant ;;
+            layers30) swapped swapped-whole refined; train $variant swapped-whole refined "$seed" --language_check true ;;
+            native) swapped swapped-native refined --layers 6 --native embedded
+                train $variant swapped-native refined "$seed" --native true --loop.max_seconds "$(spent ours@$seed)" ;;
             *) echo "unknown variant $variant" >&2; exit 2 ;;
         esac
     done
