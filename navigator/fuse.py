@@ -45,7 +45,7 @@ def blend(fused: np.ndarray, place: np.ndarray, weight: float) -> np.ndarray:
 
     Args:
         fused: (C,) scores of `fuse`.
-        place: (C,) by the ranking head, from 1.
+        place: (C,) by the model, from 1.
         weight: of the ranking, 0 (retrieval alone) to 1 (ranking alone).
     """
     return (1 - weight) * fused + weight / (RRF_K + place)

@@ -15,14 +15,15 @@ class Options:
     """Attributes:
     retrieve: candidates that are ranked, and items that each source gives.
     weights: of the sources (navigator.retrieve) in the fusion, WEIGHTS where not given.
-    ranking: the ranking head's voice against retrieval's, 0 to 1.
+    ranking: the model's voice against that of the fused lists, 0 to 1. On validation the fused lists only cost once the
+        model is trained: openclipart's boards .607 NDCG@10 with 1, .586 with .5, .553 with 0; MovieLens .115 and .085.
     decay: factor for every similar item above, above 0 to 1; 1 is off.
     similar: content cosine from which two items are similar.
     """
 
     retrieve: int = 200
     weights: dict[str, float] = field(default_factory=dict)
-    ranking: float = 0.5
+    ranking: float = 1.0
     decay: float = 0.95
     similar: float = 0.8
 
@@ -30,7 +31,7 @@ class Options:
         if self.retrieve < 1:
             raise UserError(f"retrieve is {self.retrieve}; allowed are 1 and more")
         if not 0 <= self.ranking <= 1:
-            raise UserError(f"ranking is {self.ranking}; allowed are 0 (retrieval's order) to 1 (the head's order)")
+            raise UserError(f"ranking is {self.ranking}; allowed are 0 (retrieval's order) to 1 (the model's order)")
         if not 0 < self.decay <= 1:
             raise UserError(f"decay is {self.decay}; allowed are numbers above 0 to 1, and 1 is off")
         if not -1 <= self.similar <= 1:

@@ -2,9 +2,9 @@
 
 1. Retrieve: every source (navigator.retrieve) gives its nearest items by FAISS, reciprocal ranks fuse them
    (navigator.fuse), the best `retrieve` of them are the candidates.
-2. Rank: the model's ranking head scores all candidates in one pass. Its order is one voice, the fused retrieval the other:
-   score = (1 - ranking) * fused + ranking / (60 + place by the head). A head that was never trained (all zeros) has no
-   voice, nor has a model that has nothing to read: then the order is retrieval's.
+2. Rank: the model scores all candidates in one pass: its query times the item, and the ranking head's say where that was
+   trained. Its order is one voice, the fused retrieval the other, score = (1 - ranking) * fused + ranking / (60 + place).
+   By default the model alone orders what all sources found; where it has nothing to read, the order is retrieval's.
 3. Diversify: greedily, score x decay for every similar item above (navigator.diversify); these scores are positive.
 4. Explain: the nearest history item and a board that holds both (navigator.explain).
 """
@@ -125,7 +125,7 @@ class Pipeline:
             fused = fuse(list(lists.values()), [options.weights[name] for name in lists])
             candidates, scores = (part[: options.retrieve] for part in fused)
         with _stage("rank", spent):
-            place = self._rank(seen, candidates, title, session)
+            place = self._rank(seen, candidates, title, queries.get("model"), session)
             if place is not None:
                 scores = blend(scores, place, options.ranking)
         with _stage("diversify", spent):
@@ -158,11 +158,15 @@ class Pipeline:
                 )
         return lists_of(self.store, self.index, queries, self.options.retrieve, skip, allowed)
 
-    def _rank(self, seen: np.ndarray, candidates: np.ndarray, title: str, session: str | None) -> np.ndarray | None:
-        """(C,) places by the ranking head, None where it has no voice."""
-        asked = self.head_is_trained and self.options.ranking > 0 and model_can_start(self.recommender, seen, title)
-        if not asked or not len(candidates):
+    def _rank(
+        self, seen: np.ndarray, candidates: np.ndarray, title: str, query: np.ndarray | None, session: str | None
+    ) -> np.ndarray | None:  # fmt: skip
+        """(C,) places by the model, None where it has no voice; `query` is its own, if it was asked for one."""
+        can = self.options.ranking > 0 and model_can_start(self.recommender, seen, title)
+        if not can or not len(candidates):
             return None
+        if query is not None and not self.head_is_trained:  # a head of zeros adds nothing: no pass is needed
+            return places(self.store.float32(candidates) @ query)
         return places(self.recommender.rank(seen.tolist(), candidates.tolist(), title, session))
 
     def _explain(

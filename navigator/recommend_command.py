@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def recommend(
     model: Path, vectors: Path, index: Path, catalog: Path, board: str | None = None, user: str | None = None,
     items: list[str] | None = None, text: str | None = None, k: int = 10, retrieve: int = 200, decay: float = 0.95,
-    similar: float = 0.8, ranking: float = 0.5, weights: dict[str, float] | None = None, titles: bool = True,
+    similar: float = 0.8, ranking: float = 1.0, weights: dict[str, float] | None = None, titles: bool = True,
     encoder: str | None = None, keyword: str | None = None, include_seen: bool = False, timings: bool = False,
     sheet: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -32,7 +32,7 @@ def recommend(
         retrieve: candidates that are retrieved and ranked, at least k.
         decay: an item's score is multiplied by it for every similar item above, above 0 to 1; 1 is off.
         similar: cosine of content from which two items are similar.
-        ranking: the ranking head's voice against retrieval's, 0 (none) to 1; a head that was never trained has none.
+        ranking: how much the model's order of the candidates counts against that of the fused sources, 0 to 1.
         weights: of the sources of candidates, SOURCE=NUMBER,...; default model=1,content-graph=1,content=0.5,text=1.
         titles: whether the model reads the words, or without words the board's title.
         encoder: what made the vectors' content, to read words and titles with; default "embedded" where there is no history
@@ -155,5 +155,5 @@ def _notes(answer: "Answer", k: int) -> list[str]:
     if len(answer.results) < k:
         notes.append(f"{len(answer.results)} of {k}: no more items are left that may be recommended")
     if not answer.ranked:
-        notes.append("in the order of retrieval: the ranking head is untrained, switched off or had nothing to read")
+        notes.append("in the order of retrieval: --ranking is 0, or the model had nothing to read")
     return notes

@@ -183,8 +183,19 @@ def items_of(answer: Answer) -> list[str]:
     return [r.item for r in answer.results]
 
 
-def test_an_untrained_head_keeps_the_order_of_retrieval(refined: Path, project: Path):
-    pipeline = fresh(refined, project, decay=1.0)
+def test_an_untrained_head_leaves_the_order_to_the_models_query(refined: Path, project: Path):
+    pipeline, history = fresh(refined, project, decay=1.0), ["i01", "i07", "i30"]
+    answer = pipeline.recommend(history, 12)
+    scores = pipeline.store.float32() @ pipeline.store.float32(pipeline.store.rows_of(history)).mean(0)
+    ranked = [pipeline.store.ids[row] for row in np.argsort(-scores, kind="stable")]
+    assert items_of(answer) == [item for item in ranked if item not in history][:12] and answer.ranked
+    assert [r.ranking for r in answer.results] == list(range(1, 13))
+    passed = pipeline.recommender.rank(pipeline.store.rows_of(history).tolist(), list(range(60)))
+    np.testing.assert_allclose(np.argsort(-passed, kind="stable"), np.argsort(-scores, kind="stable"))
+
+
+def test_without_a_voice_of_the_model_the_order_is_retrievals(refined: Path, project: Path):
+    pipeline = fresh(refined, project, decay=1.0, ranking=0.0)
     history = ["i01", "i07", "i30"]
     answer = pipeline.recommend(history, 12)
     store = pipeline.store
@@ -336,7 +347,7 @@ def test_the_command_says_why(refined: Path, project: Path, capsys, tmp_path: Pa
     )
     assert main([*command(refined, project, *words), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["query"] == "board b1 b1" and document["title"] == "b1" and not document["ranked"]
+    assert document["query"] == "board b1 b1" and document["title"] == "b1" and document["ranked"]
     assert document["history"] == [f"i{n:02}" for n in range(4, 10)] and document["candidates"] == 54
     assert document["options"]["weights"] == {"model": 2.0, "content-graph": 1.0, "content": 0.0, "text": 1.0}
     assert [list(r) for r in document["results"]] == [
@@ -349,7 +360,9 @@ def test_the_command_says_why(refined: Path, project: Path, capsys, tmp_path: Pa
     first = document["results"][0]
     assert f"  1  {first['score']:.5f}  {first['item']}  {first['title']}" in text.splitlines()
     assert f"because of {first['because']['item']} {first['because']['title']} (cosine" in text
-    assert "in the order of retrieval" in text and "retrieve " in text and text.rstrip().endswith("s.png")
+    assert "in the order of retrieval" not in text and "retrieve " in text and text.rstrip().endswith("s.png")
+    assert main(command(refined, project, "--board", "b1", "--ranking", "0")) == 0
+    assert "in the order of retrieval" in capsys.readouterr().out
     assert main(command(refined, project, "--user", "u1", "--k", "50", "--retrieve", "52")) == 0
     assert len([line for line in capsys.readouterr().out.splitlines() if "because of" in line]) == 50
 
