@@ -25,7 +25,7 @@ def learning_rates(given: dict[str, float]) -> dict[str, float]:
 def split_parts(
     model: Any, language: str, lora_rank: int = 16, lora_alpha: int = 32
 ) -> tuple[dict[str, Named], LoraModel | None]:
-    """Freeze everything, then free tower, heads, the start of queries with its maps and, as `language` says, the language model.
+    """Freeze everything, then free tower, heads, where queries start and, as `language` says, the language model.
 
     A runtime picture tower (the native comparison) keeps its trunk frozen; its projector learns. With qlora the model goes to
     the GPU in 4 bits (train.qlora); open it on the CPU.
