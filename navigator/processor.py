@@ -65,7 +65,8 @@ class NavigatorProcessor(ProcessorMixin):
         if (vectors.encoder, vectors.dim) != (self.encoder, self.dim):
             raise UserError(
                 f"these vectors come from encoder {vectors.encoder} ({vectors.dim} dims), but the model was swapped for "
-                f"{self.encoder} ({self.dim} dims); embed with that encoder, or swap and train again"
+                f"{self.encoder} ({self.dim} dims); give the vectors it was swapped for (embedded, refined and learned "
+                "ones are different stores), or swap and train again"
             )
         self._vectors, self._encode_pictures = vectors, encode_pictures
         return self

@@ -46,7 +46,7 @@ def recommend(
 
     options = Options(retrieve, weights or {}, ranking, decay, similar)
     if retrieve < k:
-        raise UserError(f"retrieve is {retrieve} and k is {k}; allowed is a retrieve of k and more")
+        raise UserError(f"retrieve is {retrieve} and k is {k}; ask for fewer, or give a --retrieve of {k} and more")
     asked = who_asks(Catalog.open(catalog), board, user, items, text)
     from navigator.pipeline import Pipeline
 
@@ -67,8 +67,10 @@ def recommend(
     if sheet is not None:
         from navigator.answer_sheet import draw_answer
 
-        shown = asked.history[-pipeline.recommender.max_history :]
-        document["sheet"] = draw_answer(pipeline.catalog, sheet, asked.name, shown, [r.item for r in answer.results])
+        shown = asked.history[-pipeline.recommender.max_history :][::-1]  # the newest first: a sheet has room for few
+        document["sheet"] = draw_answer(
+            pipeline.catalog, sheet, f"{asked.name}, newest first", shown, [r.item for r in answer.results]
+        )
         lines.append(f"contact sheet: {sheet}")
     return document | {"text": "\n".join(lines)}
 

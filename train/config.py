@@ -14,7 +14,7 @@ class LoopConfig:
         steps: optimiser steps.
         batch_size: examples a step over all processes.
         accumulate: forward passes a step and process.
-        learning_rates: by part, which are tower, heads, start, items and language of a model; other stages name theirs.
+        learning_rates: as {part: rate}; a model has tower, heads, start, maps, items and language; other stages name theirs.
         warmup: steps of linear warm-up, then cosine to zero.
         weight_decay: of AdamW.
         max_grad_norm: gradient clipping; 0 is none.

@@ -37,19 +37,21 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Attributes:
-    tasks: the mixture, task to weight.
-    max_history: items shown at most, in training and by the trained model.
-    asks: questions after different items of one history, at most; the cheapest way to more examples.
-    candidates: of a ranking example.
-    temperature: of the softmax over items and candidates.
-    negatives: uniform negatives a step, where the catalogue is too large for a full softmax.
-    full_softmax_below: up to this many items, all of them are candidates.
-    folds: owners are dealt into so many folds, each trained on graph factors made from the others' saves alone, for no
-        held-out save is in its own factors either (graph.crossfit); below 2 all see the served ones. Refined vectors only.
-    residual: items with training saves also learn a vector of their own, added to the encoder's, in OUT/vectors; items
-        without keep the encoder's.
-    row_tokens: requests are packed into rows of this many tokens (of the longest request, if that is more).
+    """What is asked, and of how much.
+
+    Attributes:
+        tasks: the mixture as {task: weight}; next-item, board-completion, board-title, text-query, ranking, describe.
+        max_history: items shown at most, in training and by the trained model.
+        asks: questions after different items of one history, at most; the cheapest way to more examples.
+        candidates: of a ranking example.
+        temperature: of the softmax over items and candidates.
+        negatives: uniform negatives a step, where the catalogue is too large for a full softmax.
+        full_softmax_below: up to this many items, all of them are candidates.
+        folds: owners are dealt into so many folds, each trained on graph factors made from the others' saves alone, for no
+            held-out save is in its own factors either (graph.crossfit); below 2 all see the served ones.
+        residual: items with training saves also learn a vector of their own, added to the encoder's, in OUT/vectors;
+            items without keep the encoder's.
+        row_tokens: requests are packed into rows of this many tokens (of the longest request, if that is more).
     """
 
     tasks: dict[str, float] = field(default_factory=dict)
@@ -159,9 +161,8 @@ class Objective(nn.Module):
         inputs = self.world.recommender.processor.requests(
             [len(e.history) for e in examples], candidates=len(examples[0].candidates)
         )
-        wanted = self.items.rows(np.array([e.candidates for e in examples]).ravel(), fold).unflatten(
-            0, (len(examples), -1)
-        )
+        asked = np.array([e.candidates for e in examples])
+        wanted = self.items.rows(asked.ravel(), fold).unflatten(0, asked.shape)
         pixels = self._pixels([i for e in examples for i in (*e.history, *e.candidates)], fold)
         scores, _ = self.model.rank(self._starts(examples, fold), wanted, pixel_values=pixels, **self._read(inputs))
         return ranking_loss(scores.float(), self.config.temperature)

@@ -92,12 +92,14 @@ def _train(
     with publish(out, "model", config, inputs, loop.seed) if main else beside as work:
         accelerator.wait_for_everyone()
         model.train()
-        work.metrics |= training_loop(
+        work.metrics |= {"tasks": weights} | training_loop(
             accelerator, module, parts, lambda step: module.draw(weights, loop.batch_size, loop.seed, step), loop, work.path,
             (lambda: _validate(world, queries, items, config["language_check"])) if queries else None,
             model.model.language_model.layers,
         )  # fmt: skip
         if main:
+            if work.metrics.get("best_step") == 0:
+                print("note: no step validated better than the start, which is kept", file=sys.stderr)
             model.config.max_history = objective.max_history
             if items.residual is not None:
                 own_vectors(work.path, world, items, inputs)

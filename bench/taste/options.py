@@ -23,7 +23,12 @@ class Grids:
         graph_weight: gain of the graph part of a query, 1 leaves the store as it is (see navigator.start).
         title_weight: weight of a title beside the newest item, where a request has both.
         model_last: latest items that a model reads.
-        sasrec_dim, sasrec_dropout, sasrec_loss, sasrec_length, sasrec_rate, sasrec_decay: see bench.systems.sasrec_train.
+        sasrec_dim: width of SASRec.
+        sasrec_dropout: of SASRec.
+        sasrec_loss: of SASRec: bce (one negative, as published), sampled or full softmax.
+        sasrec_length: latest items that SASRec reads.
+        sasrec_rate: learning rate of SASRec.
+        sasrec_decay: weight decay of SASRec.
     """
 
     ease_lambda: tuple[float, ...] = (10, 20, 50, 100, 200, 500, 1000, 2000)
