@@ -11,6 +11,7 @@ mkdir -p "$runs"
 nav() { $python -m navigator.cli "$@" --json; }
 nav import movielens --source "$source" --out "$runs/catalog"
 nav embed "$runs/catalog" --picture_weight 0 --out "$runs/content" # validation: posters cost quality with the embedded encoder
+nav swap --vectors "$runs/content" --layers 2 --out "$runs/off-the-shelf" # align would change its tower, not its query: the heads are zero
 
 train() { # NAME, SWAPPED, VECTORS, SEED, further options
     name=$1 swapped=$2 vectors=$3 seed=$4; shift 4
@@ -51,7 +52,7 @@ for split in $splits; do
         time) how="--user_split global-time" ;;
         *) echo "unknown split $split" >&2; exit 2 ;;
     esac
-    models=""
+    models=",off-the-shelf=$runs/off-the-shelf:$runs/content"
     nav graph build "$runs/catalog" --out "$runs/graph-$split" --valid_fraction 1.0 $how
     nav refine --graph "$runs/graph-$split" --vectors "$runs/content" --catalog "$runs/catalog" --out "$runs/refined-$split"
     swapped swapped "$runs/refined-$split" --layers 2
@@ -60,5 +61,5 @@ for split in $splits; do
     $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph-$split" --refit false \
         --systems "popularity,item-knn,item-knn-short,ease,ease-short$rivals" --sasrec_vectors "$runs/refined-$split" \
         --vectors "content=$runs/content,content-graph=$runs/refined-$split" --models "${models#,}" --grids.model_last '[50]' \
-        --rivals "popularity,item-knn,item-knn-short,ease,ease-short,content,content-graph$rivals" --out "$runs/report-$split"
+        --rivals "popularity,item-knn,item-knn-short,ease,ease-short,content,content-graph,off-the-shelf$rivals" --out "$runs/report-$split"
 done
