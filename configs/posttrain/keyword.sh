@@ -1,6 +1,6 @@
 #!/bin/sh
 # Where words matter: openclipart with boards = keyword. Title alone, title + 2 items, uploaders never seen; seeds, ablation, rivals.
-#   sh configs/posttrain/keyword.sh RUNS            about 40 minutes on two cores; what is there is kept
+#   sh configs/posttrain/keyword.sh RUNS            a run takes two minutes on two cores, ten with all 30 layers; what is there is kept
 # VARIANTS="" leaves the ablation out; SEEDS="0 1 2" are the seeds, VARIANT_SEEDS those of the ablation.
 set -eu
 runs=$1 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2} few=${VARIANT_SEEDS-${SEEDS-0 1 2}}
