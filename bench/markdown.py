@@ -40,14 +40,14 @@ def markdown(report: BenchReport, files: Sequence[str], pictures: Sequence[str],
     table = [_pipe(head), _pipe(["---", *["---:"] * (len(head) - 1)]), *(_pipe(row) for row in body)]
     parts = [
         f"# Bench: {report.task}", _summary(report), "\n".join(table),
-        _bullets("Notes", _notes(report)),
+        bullets("Notes", _notes(report)),
         _cold(report),
-        _bullets("Protocol", report.protocol),
-        _bullets("Cost assumptions", _assumptions(report)),
+        bullets("Protocol", report.protocol),
+        bullets("Cost assumptions", _assumptions(report)),
         "\n\n".join(f"![{name}]({name})" for name in pictures),
-        _bullets("Contact sheets", [f"[{sheet.rsplit('/', 1)[-1]}]({sheet})" for sheet in sheets]),
-        _bullets("Files", [f"[{name}]({name})" for name in files]),
-        _bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
+        bullets("Contact sheets", [f"[{sheet.rsplit('/', 1)[-1]}]({sheet})" for sheet in sheets]),
+        bullets("Files", [f"[{name}]({name})" for name in files]),
+        bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -85,10 +85,7 @@ def _difference(value: Interval | None) -> str:
 def _summary(report: BenchReport) -> str:
     device = report.device
     where = device.accelerator or f"{device.cpu}, {device.cores} cores"
-    return (
-        f"{report.task}: {report.n_queries:,} queries over {report.n_items:,} items; {where}; "
-        f"{report.created_at[:10]}, commit {report.commit or 'unknown'}, seed {report.seed}."
-    )
+    return f"{report.task}: {report.n_queries:,} queries over {report.n_items:,} items; {where}; {stamp(report)}."
 
 
 def _cold(report: BenchReport) -> str:
@@ -131,8 +128,14 @@ def provenance(report: Provenance) -> list[str]:
     ]
 
 
-def _bullets(title: str, lines: Sequence[str]) -> str:
+def bullets(title: str, lines: Sequence[str]) -> str:
+    """A section of a report; nothing where there is nothing to list."""
     return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+
+
+def stamp(report: Provenance) -> str:
+    """Day, commit and seed of a report, for the end of its first sentence."""
+    return f"{report.created_at[:10]}, commit {report.commit or 'unknown'}, seed {report.seed}"
 
 
 def _pipe(cells: Sequence[str]) -> str:

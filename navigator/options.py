@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from navigator.contracts import UserError
 
-# The mean of content alone finds what nobody saved yet and little else: on openclipart's 58 validation boards it has
-# NDCG@10 .47 by itself against .67 of the other two, and its full voice beside theirs costs .06, half of it .03.
+# Content alone finds what nobody saved yet and little else, so it has half a voice among the sources.
 WEIGHTS = {"model": 1.0, "content-graph": 1.0, "content": 0.5, "text": 1.0}
 
 
@@ -16,7 +15,7 @@ class Options:
     retrieve: candidates that are ranked, and items that each source gives.
     weights: of the sources (navigator.retrieve) in the fusion, WEIGHTS where not given.
     ranking: the model's voice against that of the fused lists, 0 to 1. On validation the fused lists only cost once the
-        model is trained: openclipart's boards .607 NDCG@10 with 1, .586 with .5, .553 with 0; MovieLens .115 and .085.
+        model is trained (configs/posttrain/serving.py, docs/LOG.md).
     decay: factor for every similar item above, above 0 to 1; 1 is off.
     similar: content cosine from which two items are similar.
     """

@@ -36,7 +36,7 @@ class Recommendation:
         item, title: what it is.
         score: after diversification; comparable within one answer.
         sources: its place, from 1, in the list of each source that found it.
-        ranking: its place by the ranking head, from 1; None where the head had no voice.
+        ranking: its place by the model, from 1; None where the model had no voice.
         because, board: the explanation; None where there is none to give.
     """
 
@@ -51,7 +51,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Answer:
-    """Recommendations, best first, of so many candidates; whether the head ranked them; milliseconds by stage."""
+    """Recommendations, best first, of so many candidates; whether the model ranked them; milliseconds by stage."""
 
     results: list[Recommendation]
     candidates: int

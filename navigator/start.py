@@ -54,10 +54,9 @@ class QueryStart(nn.Module):
             weights = torch.exp(-self.fade.float() * lags.clamp_min(0)) * (lags >= 0)  # (N, R)
             vectors, titles = vectors.float(), titles.float()
             gain = self.graph.float().exp().expand(self.dim - self.content_dim)
-            plain = (weights @ vectors + self.title.float().exp() * titles) * torch.cat(
-                [gain.new_ones(self.content_dim), gain]
-            )
-            mapped = weights @ (vectors @ self.item_map.weight.float().T) + titles @ self.title_map.weight.float().T
+            known = weights @ vectors  # (N, D)
+            plain = (known + self.title.float().exp() * titles) * torch.cat([gain.new_ones(self.content_dim), gain])
+            mapped = known @ self.item_map.weight.float().T + titles @ self.title_map.weight.float().T
             return F.normalize(plain + mapped, dim=-1)
 
 

@@ -40,7 +40,7 @@ def run_stage(
     folders = {"model": model, "vectors": vectors, "catalog": catalog}
     if taste_graph is not None:
         folders["graph"] = taste_graph
-    inputs = _fingerprints(folders)
+    inputs = fingerprints(folders)
     config = {
         "stage": stage, "native": native, "language": language, "lora_rank": lora_rank, "valid_queries": valid_queries,
         "checkpointing": checkpointing, "encoder": encoder, "language_check": language_check,
@@ -57,7 +57,7 @@ def run_stage(
     return answer
 
 
-def _fingerprints(folders: dict[str, Path]) -> dict[str, str]:
+def fingerprints(folders: dict[str, Path]) -> dict[str, str]:
     """Of the inputs, by kind; a folder that is not such an artefact is refused with the command that makes one."""
     makers = {"model": "navigator swap", "vectors": f"navigator embed {folders['catalog']}"}
     makers["graph"] = f"navigator graph build {folders['catalog']} --out {folders.get('graph')}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.encoder.figures import EncoderReport, Figure, Measure
-from bench.markdown import provenance
+from bench.markdown import provenance, stamp
 
 _WHAT = {
     "text-item": "text -> item", "board-item": "board -> item", "item-mates": "item -> board-mates", "purity": "kNN",
@@ -40,8 +40,7 @@ def summary(report: EncoderReport) -> str:
     return (
         f"{len(report.encoders)} encoders on {report.n_items:,} items; {held.fraction:g} of them held out by id: "
         f"{held.items:,}, less {held.picture_seen:,} whose picture and {held.text_seen:,} whose text occurs among the "
-        f"others, {held.asked:,} asked; {where}; {report.created_at[:10]}, commit {report.commit or 'unknown'}, "
-        f"seed {report.seed}."
+        f"others, {held.asked:,} asked; {where}; {stamp(report)}."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bench.graph.scale_figures import ScaleReport, Size
-from bench.markdown import provenance
+from bench.markdown import bullets, provenance
 
 GROWING = ("build_s", "build_peak_mb", "open_ms")
 
@@ -48,11 +48,7 @@ def markdown(report: ScaleReport) -> str:
     found = [f"{name}: {exponent:.2f}" for name, exponent in report.growth.items()]
     parts = [
         "# The taste graph at scale", "\n".join([piped[0], "|" + " ---: |" * len(rows(report.sizes)[0]), *piped[1:]]),
-        "![scale.png](scale.png)", _bullets("Growth exponents", found), _bullets("Protocol", report.protocol),
-        _bullets("Provenance", provenance(report)),
+        "![scale.png](scale.png)", bullets("Growth exponents", found), bullets("Protocol", report.protocol),
+        bullets("Provenance", provenance(report)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _bullets(title: str, lines: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

@@ -6,7 +6,7 @@ from typing import Any
 from bench.encoder.figures import Figure
 from bench.graph.figures import RankReport, SystemRow
 from bench.intervals import RESAMPLES
-from bench.markdown import provenance
+from bench.markdown import bullets, provenance, stamp
 
 
 def compact_table(report: RankReport) -> str:
@@ -28,9 +28,9 @@ def markdown(report: RankReport, files: Sequence[str]) -> str:
     parts = [
         f"# Ranking by the taste graph: {report.task}", _summary(report),
         "\n".join([head, "|" + " --- |" * len(_table(report)[0]), *body]),
-        _bullets("Notes", notes), _bullets("Protocol", report.protocol),
-        _bullets("Files", [f"[{name}]({name})" for name in files]),
-        _bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
+        bullets("Notes", notes), bullets("Protocol", report.protocol),
+        bullets("Files", [f"[{name}]({name})" for name in files]),
+        bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -98,9 +98,5 @@ def _summary(report: RankReport) -> str:
     return (
         f"{report.task}, {report.split.part}: {report.n_owners:,} owners, {report.n_targets:,} targets, "
         f"{report.n_items:,} items ({report.n_cold_items:,} cold); {device.cpu}, {device.cores} cores; "
-        f"{report.created_at[:10]}, commit {report.commit or 'unknown'}, seed {report.seed}."
+        f"{stamp(report)}."
     )
-
-
-def _bullets(title: str, lines: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

@@ -6,7 +6,7 @@ from typing import Any
 from bench.encoder.figures import Figure
 from bench.intervals import RESAMPLES
 from bench.language.figures import DESCRIBED, PLAIN, SHUFFLED, LanguageReport
-from bench.markdown import provenance
+from bench.markdown import bullets, provenance, stamp
 from navigator.prompts import DESCRIBE, DESCRIBE_TOKENS, HELD_OUT_FOR_LANGUAGE
 
 _SETS = {DESCRIBED: "descriptions", SHUFFLED: "with another item", PLAIN: "plain English"}
@@ -28,9 +28,9 @@ def markdown(report: LanguageReport, files: Sequence[str]) -> str:
     head, *body = ["| " + " | ".join(row) + " |" for row in _table(report, intervals=True)]
     parts = [
         "# Language before and after", _summary(report), "\n".join([head, "|" + " --- |" * (body[0].count("|") - 1), *body]),
-        _bullets("What the models write after an item", [f"{label}: {text}" for label, text in _written(report)]),
-        _bullets("Models", _sizes(report)), _bullets("Protocol", report.protocol),
-        _bullets("Files", [f"[{name}]({name})" for name in files]), _bullets("Provenance", provenance(report)),
+        bullets("What the models write after an item", [f"{label}: {text}" for label, text in _written(report)]),
+        bullets("Models", _sizes(report)), bullets("Protocol", report.protocol),
+        bullets("Files", [f"[{name}]({name})" for name in files]), bullets("Provenance", provenance(report)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -98,7 +98,7 @@ def _summary(report: LanguageReport) -> str:
     return (
         f"{held.asked:,} held-out descriptions of {report.n_items:,} items ({held.items:,} held out by id, less "
         f"{held.without_text:,} without text, {held.text_seen:,} whose text other items have, {held.repeated:,} repeated); "
-        f"{where}, {device.dtype}; {report.created_at[:10]}, commit {report.commit or 'unknown'}, seed {report.seed}."
+        f"{where}, {device.dtype}; {stamp(report)}."
     )
 
 
@@ -112,7 +112,3 @@ def _difference(figure: Figure | None) -> str:
     if figure is None:
         return "-"
     return f"{figure.mean:+.3f}" + ("" if figure.ci95 is None else f" [{figure.ci95[0]:+.3f}, {figure.ci95[1]:+.3f}]")
-
-
-def _bullets(title: str, lines: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

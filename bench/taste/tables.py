@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.encoder.figures import Figure
 from bench.intervals import RESAMPLES
-from bench.markdown import provenance
+from bench.markdown import bullets, provenance, stamp
 from bench.taste.figures import SliceRow, SystemRow, TasteReport
 from bench.taste.tune import TUNED_BY
 
@@ -34,11 +34,11 @@ def markdown(report: TasteReport, files: Sequence[str]) -> str:
             "\n".join([f"## {_slice_title(name, row)}", "", head, "|" + " --- |" * (head.count("|") - 1), *body])
         )
     parts += [
-        _bullets("Settings", [note for name, row in report.systems.items() for note in _settings(name, row)]),
-        _bullets("Runs", _runs(report)),
-        _bullets("Protocol", report.protocol),
-        _bullets("Files", [f"[{name}]({name})" for name in files]),
-        _bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
+        bullets("Settings", [note for name, row in report.systems.items() for note in _settings(name, row)]),
+        bullets("Runs", _runs(report)),
+        bullets("Protocol", report.protocol),
+        bullets("Files", [f"[{name}]({name})" for name in files]),
+        bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -130,9 +130,5 @@ def _summary(report: TasteReport) -> str:
     return (
         f"{report.task}, {report.split.part}: {report.n_queries:,} queries, {report.n_targets:,} targets, "
         f"{report.n_items:,} items{left}; {tuned}; {report.device.cpu}, {report.device.cores} cores; "
-        f"{report.created_at[:10]}, commit {report.commit or 'unknown'}, seed {report.seed}."
+        f"{stamp(report)}."
     )
-
-
-def _bullets(title: str, lines: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

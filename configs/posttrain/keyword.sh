@@ -51,9 +51,11 @@ for variant in $variants; do
         esac
     done
 done
+paired=content,content-graph
+for name in start-only native; do case $models in *,$name@*) paired=$paired,$name ;; esac; done
 for show in 0 2; do
     $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph" --task board-completion --part unseen-test \
         --show $show --encoder embedded --refit false --systems popularity,item-knn,ease \
         --vectors "content=$runs/content,content-graph=$runs/refined" --models "${models#,}" \
-        --rivals content,content-graph --out "$runs/report-show$show"
+        --rivals "$paired" --out "$runs/report-show$show"
 done

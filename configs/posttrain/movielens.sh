@@ -58,8 +58,10 @@ for split in $splits; do
     swapped swapped "$runs/refined-$split" --layers 2
     for seed in $seeds; do train ours $split-swapped "$runs/refined-$split" "$seed"; done
     if [ "$split" = "$first" ]; then for name in $variants; do for seed in $few; do variant "$name" "$seed"; done; done; fi
+    paired=""
+    case $models in *,map-only@*) paired=,map-only ;; esac
     $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph-$split" --refit false \
         --systems "popularity,item-knn,item-knn-short,ease,ease-short$rivals" --sasrec_vectors "$runs/refined-$split" \
         --vectors "content=$runs/content,content-graph=$runs/refined-$split" --models "${models#,}" --grids.model_last '[50]' \
-        --rivals "popularity,item-knn,item-knn-short,ease,ease-short,content,content-graph,off-the-shelf$rivals" --out "$runs/report-$split"
+        --rivals "popularity,item-knn,item-knn-short,ease,ease-short,content,content-graph,off-the-shelf$rivals$paired" --out "$runs/report-$split"
 done

@@ -14,13 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from navigator.contracts import Catalog, UserError, is_current, read_manifest
+from navigator.contracts import UserError, is_current, read_manifest
 from navigator.contracts.manifest import file_digest
 from train.hub import check_hub, push
 from train.loop import LoopConfig
 from train.parts import learning_rates
 from train.prefer.config import NEGATIVES, PreferConfig
-from train.stage import main
+from train.stage import fingerprints, main
 
 RATES = {"tower": 1e-4, "heads": 1e-4, "start": 1e-3, "language": 5e-5}
 
@@ -62,12 +62,7 @@ def prefer(
     negatives = _source(negatives, grades, min_margin, pairs_per_query)
     loop = replace(loop, learning_rates=learning_rates(RATES | loop.learning_rates))
     folders = {"model": model, "vectors": vectors, "catalog": catalog, "graph": graph}
-    inputs = {
-        "model": read_manifest(model, "model", "navigator swap").fingerprint,
-        "vectors": read_manifest(vectors, "vectors", f"navigator embed {catalog}").fingerprint,
-        "catalog": Catalog.open(catalog).fingerprint,
-        "graph": read_manifest(graph, "graph", f"navigator graph build {catalog} --out {graph}").fingerprint,
-    }
+    inputs = fingerprints(folders)
     if grades is not None:
         if not grades.is_file():
             raise UserError(f"grades file {grades} does not exist; give a Parquet, CSV or TSV file")
