@@ -40,4 +40,5 @@ def main(model: Path, vectors: Path, index: Path, catalog: Path, taste_graph: Pa
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:6]), *map(int, sys.argv[6:]))
+    folders = [Path(word) for word in sys.argv[1:6]]
+    main(*folders, limit=int(sys.argv[6]) if len(sys.argv) > 6 else 0)
