@@ -17,11 +17,10 @@ from navigator.options import WEIGHTS, Options
 from navigator.pipeline import Pipeline
 
 NONE = dict.fromkeys(WEIGHTS, 0.0)
-PLAIN = {"ranking": 0.0, "decay": 1.0}
 TRIED = {
-    "model alone": Options(weights=NONE | {"model": 1.0}, **PLAIN),
-    "content + graph mean alone": Options(weights=NONE | {"content-graph": 1.0}, **PLAIN),
-    "fused": Options(**PLAIN),
+    "model alone": Options(weights=NONE | {"model": 1.0}, ranking=0.0, decay=1.0),
+    "content + graph mean alone": Options(weights=NONE | {"content-graph": 1.0}, ranking=0.0, decay=1.0),
+    "fused": Options(ranking=0.0, decay=1.0),
     "fused, ranking .5": Options(ranking=0.5, decay=1.0),
     "fused, ranking 1": Options(decay=1.0),
     "as served (ranking 1, decay .95)": Options(),
