@@ -5,7 +5,6 @@ drawn at random, and the answer says so.
 """
 
 import json
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.device import describe_device
+from bench.provenance import command_words
 from navigator.contracts import ItemVectors, UserError
 from navigator.contracts.manifest import commit, versions, write_text
 from navigator.contracts.vectors import normalise
@@ -55,11 +55,10 @@ def candidates(
     heads = _fill_zero_heads(recommender.model, seed)
     answers = answer(recommender, draw(recommender, candidates, history, repeats, seed))
     flags = {"vectors": vectors, "out": out, "device": device, "dtype": dtype, "attention": attention, **asked}
-    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
     result: dict[str, Any] = {
         "machine": describe_device(dtype, recommender.device.type == "cuda").model_dump(), "versions": versions(),
         "commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["navigator-bench", "candidates", str(model), *words]),
+        "command": command_words(["navigator-bench", "candidates", str(model)], flags),
         "protocol": asked | {
             "dtype": dtype, "attention": attention, "tokens_per_item": recommender.tokens_per_item, "heads": heads,
             "vectors": "random" if vectors is None else vectors.name, "model": model.name,

@@ -1,6 +1,5 @@
 """Raw rows and ranked lists -> the figures of a report; all of it can be derived again from a run's files."""
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,16 +7,15 @@ import numpy as np
 
 from bench.assemble import MODELS
 from bench.cost import Machine, frontier_cost, load_prices, machine_cost
-from bench.device import describe_device
 from bench.evaluate import Evaluated, Measured, cold_quality, paired_to
 from bench.inputs import World, queries_digest
 from bench.intervals import RESAMPLES, quality
 from bench.latency import CANDIDATES, HISTORY, WARM_UP, latency, throughput_rps
+from bench.provenance import came_about
 from bench.systems.base import System
 from bench.systems.content import Content
 from bench.systems.ease import LAMBDA
 from bench.systems.navigator_models import NavigatorSystem
-from navigator.contracts.manifest import commit, versions
 from navigator.contracts.report import BenchReport, Split, SystemReport
 from navigator.metrics import DEPTH
 
@@ -53,10 +51,8 @@ def build_report(
         rows[name] = _priced(model, rows.get(name), config["max_history"])
     return BenchReport(
         task=world.task, split=_split(world), n_queries=len(world.queries), n_items=world.n_items,
-        n_cold_queries=int(world.cold.sum()), seed=seed,
-        device=describe_device(measured.dtype, measured.cuda), commit=commit(), versions=versions(),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), command=command, config=config,
-        inputs=inputs, protocol=protocol(config), systems=rows,
+        n_cold_queries=int(world.cold.sum()), systems=rows,
+        **came_about(seed, command, config, inputs, protocol(config), measured.dtype, measured.cuda),
     )  # fmt: skip
 
 

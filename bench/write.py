@@ -1,7 +1,6 @@
 """The files of a report folder."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from bench.evaluate import Evaluated, Measured, write_per_query
 from bench.inputs import Paths, World
 from bench.markdown import markdown
+from bench.provenance import command_words
 from bench.trec import file_name, write_qrels, write_run
 from navigator.contracts.errors import UserError
 from navigator.contracts.manifest import write_text
@@ -55,15 +55,8 @@ def sheet_links(sheets: Sequence[Path], out: Path) -> list[str]:
 
 def command_line(paths: Paths, out: Path, config: dict[str, Any]) -> str:
     """The command that makes this report again."""
-    required = ("catalog", "vectors", "graph")
-    words = ["navigator-bench", "run", *(str(getattr(paths, name)) for name in required), "--out", str(out)]
-    optional = {name: path for name, path in vars(paths).items() if name not in required}
-    for name, value in (optional | config).items():
-        if value is None or name in ("prices", "schema_version"):
-            continue
-        shown = (",".join(map(str, value)) or "[]") if isinstance(value, list) else str(value)
-        words += [f"--{name}", shown.lower() if isinstance(value, bool) else shown]
-    return shlex.join(words)
+    options = {name: value for name, value in config.items() if name not in ("prices", "schema_version")}
+    return command_words(["navigator-bench", "run"], vars(paths) | {"out": out} | options)
 
 
 def _write_trec(folder: Path, world: World, results: dict[str, Evaluated]) -> list[str]:

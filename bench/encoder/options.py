@@ -1,6 +1,5 @@
 """The options of a run, and its inputs: opened and checked against each other before anything is encoded."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from bench.encoder.entrants import Entrant, choose_holdout, open_entrants
 from bench.encoder.figures import SCHEMA_VERSION
 from bench.inputs import load_sequences
+from bench.provenance import command_words
 from encoders.embed import fast_dtype
 from navigator.contracts import Catalog, UserError, read_manifest
 from navigator.contracts.signals import TasteSequence
@@ -44,16 +44,7 @@ class Options:
 
     def command_line(self) -> str:
         """The command that makes this report again."""
-        words = ["navigator-bench", "encoder", str(self.catalog)]
-        for name, value in vars(self).items():
-            if name == "catalog" or value is None:
-                continue
-            if isinstance(value, dict):
-                value = ",".join(f"{key}={source}" for key, source in value.items())
-            elif isinstance(value, list):
-                value = ",".join(map(str, value)) or "[]"
-            words += [f"--{name}", str(value)]
-        return shlex.join(words)
+        return command_words(["navigator-bench", "encoder"], vars(self))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """From options to a published report: encode, ask, time, draw, write."""
 
-import datetime
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.device import describe_device
 from bench.encoder.entrants import TITLES, Entrant
 from bench.encoder.figures import EncoderReport, EncoderRow, Throughput
 from bench.encoder.measure import Contender, answer
@@ -18,9 +16,10 @@ from bench.encoder.store import BOARDS, PICTURE, open_store
 from bench.encoder.summary import Answers, measures, shrunk, write_per_query
 from bench.encoder.tables import compact_table, markdown
 from bench.encoder.throughput import measure_throughput
+from bench.provenance import came_about
 from encoders.fusion import PARTS
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import commit, versions, write_text
+from navigator.contracts.manifest import write_text
 
 KIND = "encoder-report"
 _PARTS = "parts"  # inside the work folder, gone when the report is whole
@@ -133,12 +132,11 @@ def _report(
         n_items=len(questions.ids), held_out=questions.counts,
         encoders={name: _row(named[own[0]], inputs.entrants, len(own)) for name, own in runs.items()},
         measures=measures(together, answers, questions, options.seed), shrunk=shrunk(together, questions, options.seed),
-        throughput=timed, seed=options.seed,
-        device=describe_device(str(inputs.dtype).removeprefix("torch."), inputs.device.type == "cuda"),
-        commit=commit(), versions=versions(),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=options.command_line(), config=config, inputs=inputs.fingerprints,
-        protocol=protocol(config, bool(questions.boards)),
+        throughput=timed,
+        **came_about(
+            options.seed, options.command_line(), config, inputs.fingerprints, protocol(config, bool(questions.boards)),
+            str(inputs.dtype).removeprefix("torch."), inputs.device.type == "cuda",
+        ),
     )  # fmt: skip
 
 

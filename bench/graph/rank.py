@@ -1,7 +1,5 @@
 """`navigator-bench graph rank`: fit, rank, average over seeds, put intervals around it, write."""
 
-import datetime
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.device import describe_device
 from bench.encoder.seeds import recipes
 from bench.graph.baselines import fit
 from bench.graph.figures import SCHEMA_VERSION, RankReport, Slice, SystemRow
@@ -19,8 +16,9 @@ from bench.graph.metrics import intervals, recall_among
 from bench.graph.stores import VectorRanker, open_store
 from bench.graph.tables import compact_table, markdown, protocol
 from bench.inputs import queries_digest
+from bench.provenance import came_about, command_words
 from navigator.contracts import Catalog, is_current, publish
-from navigator.contracts.manifest import commit, versions, write_text
+from navigator.contracts.manifest import write_text
 from navigator.contracts.report import Split
 from navigator.contracts.signals import Query, make_queries
 from navigator.metrics import ranking_metrics
@@ -51,14 +49,7 @@ class Options:
 
     def command_line(self) -> str:
         """The command that makes this report again."""
-        words = ["navigator-bench", "graph", "rank"]
-        for name, value in vars(self).items():
-            if isinstance(value, dict):
-                value = ",".join(f"{key}={folder}" for key, folder in value.items())
-            elif isinstance(value, list):
-                value = ",".join(value) or "[]"
-            words += [f"--{name}", str(value)] if value != "" else []
-        return shlex.join(words)
+        return command_words(["navigator-bench", "graph", "rank"], vars(self))
 
 
 @dataclass(frozen=True)
@@ -152,9 +143,7 @@ def _report(options: Options, world: World, answers: dict[str, Answer], inputs: 
     return RankReport(
         task=options.task, split=split, k=options.k, n_owners=len(world.queries), n_targets=targets,
         n_items=len(world.cold), n_cold_items=int(world.cold.sum()), systems=_rows(options, world, answers),
-        seed=options.seed, device=describe_device(), commit=commit(), versions=versions(),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=options.command_line(), config=config, inputs=inputs, protocol=protocol(config),
+        **came_about(options.seed, options.command_line(), config, inputs, protocol(config)),
     )  # fmt: skip
 
 

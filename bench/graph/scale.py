@@ -4,7 +4,6 @@ The build is the real command in a fresh process, so that its peak memory is its
 service pays at its start. Every catalogue and graph is deleted after its turn.
 """
 
-import datetime
 import json
 import shlex
 import shutil
@@ -15,12 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.device import describe_device
 from bench.graph.scale_figures import SCHEMA_VERSION, ScaleReport, Size
 from bench.graph.scale_tables import growth, markdown, table
 from bench.graph.synthetic import write_synthetic
+from bench.provenance import came_about, command_words
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import commit, versions, write_text
+from navigator.contracts.manifest import write_text
 
 KIND = "graph-scale-report"
 OPENINGS = 5
@@ -54,20 +53,9 @@ def measure_scale(edges: list[int], out: Path, work: Path, samples: int, walks: 
             if not kept.is_file():
                 write_text(kept, _measure(number, work, samples, walks, seed).model_dump_json(indent=2))
             sizes.append(Size.model_validate_json(kept.read_text()))
-        words = {
-            "edges": ",".join(map(str, edges)),
-            "out": out,
-            "work": work,
-            "samples": samples,
-            "walks": walks,
-            "seed": seed,
-        }
-        line = ["navigator-bench", "graph", "scale", *(w for k, v in words.items() for w in (f"--{k}", str(v)))]
-        report = ScaleReport(
-            sizes=sizes, growth=growth(sizes), seed=seed, device=describe_device(), commit=commit(),
-            versions=versions(), created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            command=shlex.join(line), config=config, inputs={}, protocol=_PROTOCOL,
-        )  # fmt: skip
+        words = {"edges": edges, "out": out, "work": work, "samples": samples, "walks": walks, "seed": seed}
+        line = command_words(["navigator-bench", "graph", "scale"], words)
+        report = ScaleReport(sizes=sizes, growth=growth(sizes), **came_about(seed, line, config, {}, _PROTOCOL))
         plot(report.sizes, published.path / "scale.png")
         write_text(published.path / "report.md", markdown(report))
         write_text(published.path / "report.json", report.model_dump_json(indent=2))

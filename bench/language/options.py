@@ -1,6 +1,5 @@
 """The options of a run, and its inputs: opened and checked against each other before any model is loaded."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from transformers import AutoProcessor
 from bench.language.command import STOCK
 from bench.language.descriptions import Descriptions, choose_descriptions
 from bench.language.figures import SCHEMA_VERSION
+from bench.provenance import command_words
 from navigator.contracts import Catalog, ItemVectors, UserError, read_manifest
 from navigator.contracts.manifest import MANIFEST, content_fingerprint, digest
 from navigator.encode_commands import resolve_backbone
@@ -43,12 +43,7 @@ class Options:
 
     def command_line(self) -> str:
         """The command that makes this report again."""
-        words = ["navigator-bench", "language"]
-        for name, value in vars(self).items():
-            if isinstance(value, dict):
-                value = ",".join(f"{key}={folder}" for key, folder in value.items())
-            words += [] if value is None else [f"--{name}", str(value)]
-        return shlex.join(words)
+        return command_words(["navigator-bench", "language"], vars(self))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """From options to a published report: load a model, score it, let it write, take the next; then figures and words."""
 
-import datetime
 import time
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
-from bench.device import describe_device
 from bench.language.command import STOCK
 from bench.language.figures import DESCRIBED, PLAIN, SHUFFLED, Continuation, LanguageReport
 from bench.language.options import Inputs, Options, open_inputs
 from bench.language.summary import Measured, model_rows
 from bench.language.tables import compact_table, markdown, protocol
+from bench.provenance import came_about
 from navigator.contracts import is_current, publish
-from navigator.contracts.manifest import commit, versions, write_text
+from navigator.contracts.manifest import write_text
 from navigator.encode_commands import resolve_backbone
 from navigator.perplexity import continue_item, score_descriptions, score_plain
 from navigator.recommend import Recommender
@@ -98,12 +97,11 @@ def _report(options: Options, inputs: Inputs, measured: dict[str, Measured]) -> 
     ]
     return LanguageReport(
         n_items=inputs.n_items, held_out=asked.counts, models=model_rows(measured, options.seed),
-        continuations=continuations, seed=options.seed,
-        device=describe_device(str(inputs.dtype).removeprefix("torch."), inputs.device.type == "cuda"),
-        commit=commit(), versions=versions(),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=options.command_line(), config=config, inputs=inputs.fingerprints,
-        protocol=protocol(config, len(inputs.paragraphs)),
+        continuations=continuations,
+        **came_about(
+            options.seed, options.command_line(), config, inputs.fingerprints, protocol(config, len(inputs.paragraphs)),
+            str(inputs.dtype).removeprefix("torch."), inputs.device.type == "cuda",
+        ),
     )  # fmt: skip
 
 

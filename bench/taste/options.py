@@ -1,10 +1,10 @@
 """The options of a run, and the grids that validation chooses from; no torch here, because the command line reads it."""
 
-import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.provenance import command_words
 from navigator.contracts.signals import Task
 
 Part = Literal["test", "valid", "unseen-test", "unseen-valid"]
@@ -86,20 +86,11 @@ class Options:
 
     def command_line(self) -> str:
         """The command that makes this report again."""
-        words = ["navigator-bench", "taste"]
-        for name, value in vars(self).items():
-            if isinstance(value, Grids):
-                words += _changed(value)
-                continue
-            if isinstance(value, dict):
-                value = ",".join(f"{key}={folder}" for key, folder in value.items()) or None
-            elif isinstance(value, list):
-                value = ",".join(map(str, value)) or "[]"
-            words += [] if value is None else [f"--{name}", str(value)]
-        return shlex.join(words)
+        given = {name: value for name, value in vars(self).items() if not isinstance(value, Grids)}
+        return command_words(["navigator-bench", "taste"], given | _changed(self.grids))
 
 
-def _changed(grids: Grids) -> list[str]:
-    """The grids that are not the declared ones, as words of a command line."""
+def _changed(grids: Grids) -> dict[str, str]:
+    """The grids that are not the declared ones, as options of the command line."""
     given = {f.name: getattr(grids, f.name) for f in fields(grids) if getattr(grids, f.name) != f.default}
-    return [word for name, values in given.items() for word in (f"--grids.{name}", str(list(values)).replace("'", ""))]
+    return {f"grids.{name}": str(list(values)).replace("'", "") for name, values in given.items()}

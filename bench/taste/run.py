@@ -1,13 +1,12 @@
 """`navigator-bench taste`: tune on validation, fit, ask once, average over seeds, put intervals around it, write."""
 
-import datetime
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.device import describe_device
 from bench.encoder.seeds import recipes
 from bench.inputs import queries_digest
+from bench.provenance import came_about
 from bench.taste.assemble import contenders, input_fingerprints
 from bench.taste.figures import PROTOCOL, SCHEMA_VERSION, SystemRow, TasteReport, TriedRow
 from bench.taste.options import Options
@@ -16,7 +15,7 @@ from bench.taste.tables import compact_tables, markdown, protocol
 from bench.taste.tune import Contender, Tried, answer, measures, tune
 from bench.taste.world import World, open_world
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import commit, versions, write_text
+from navigator.contracts.manifest import write_text
 from navigator.contracts.report import Split
 
 KIND = "taste-report"
@@ -97,9 +96,10 @@ def _report(world: World, answers: Answers, config: dict[str, Any], inputs: dict
         n_items=world.final.n_items, n_tuning=len(world.tuning.queries) if tuned else None, unasked=world.unasked,
         systems={name: _system_row(own, answers) for name, own in runs.items()},
         slices={name: row for name, row in rows.items() if row is not None},
-        seed=options.seed, device=describe_device(cuda=_on_cuda(options)), commit=commit(), versions=versions(),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), command=options.command_line(),
-        config=config, inputs=inputs, protocol=protocol(config, world.resampled, among_new(world)),
+        **came_about(
+            options.seed, options.command_line(), config, inputs, protocol(config, world.resampled, among_new(world)),
+            cuda=_on_cuda(options),
+        ),
     )  # fmt: skip
 
 
