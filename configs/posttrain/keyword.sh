@@ -1,10 +1,10 @@
 #!/bin/sh
 # Where words matter: openclipart with boards = keyword. Title alone, title + 2 items, uploaders never seen; seeds, ablation, rivals.
 #   sh configs/posttrain/keyword.sh RUNS            a run takes two minutes on two cores, ten with all 30 layers; what is there is kept
-# VARIANTS="" leaves the ablation out; SEEDS="0 1 2" are the seeds, VARIANT_SEEDS those of the ablation.
+# VARIANTS="" leaves the ablation out; SEEDS="0 1 2" are the seeds, VARIANT_SEEDS those of the ablation; TUNED="" leaves the tuned encoder out.
 set -eu
-runs=$1 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2} few=${VARIANT_SEEDS-${SEEDS-0 1 2}}
-variants=${VARIANTS-start-only no-map no-words-kept random no-graph no-folds k2 k4 frozen full layers30 native}
+runs=$1 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2} few=${VARIANT_SEEDS-${SEEDS-0 1 2}} tuned=${TUNED-0}
+variants=${VARIANTS-start-only no-map no-describe no-text-query completion ranking random no-graph no-folds k2 k4 frozen full layers30 native}
 mkdir -p "$runs"
 nav() { $python -m navigator.cli "$@" --json; }
 nav import openclipart --boards keyword --out "$runs/catalog"
@@ -12,12 +12,12 @@ nav embed "$runs/catalog" --out "$runs/content"
 nav graph build "$runs/catalog" --out "$runs/graph" --valid_fraction 1.0
 nav refine --graph "$runs/graph" --vectors "$runs/content" --catalog "$runs/catalog" --out "$runs/refined"
 nav swap --vectors "$runs/refined" --layers 6 --out "$runs/swapped"
-models=""
+models="" encoder=embedded
 
 train() { # NAME, SWAPPED, VECTORS, SEED, further options
     name=$1 swapped=$2 vectors=$3 seed=$4; shift 4
     $python -m train.posttrain --config configs/posttrain/keyword.yaml --model "$runs/$swapped" --vectors "$runs/$vectors" \
-        --catalog "$runs/catalog" --graph "$runs/graph" --encoder embedded --out "$runs/$name@$seed" --loop.seed "$seed" "$@" --json
+        --catalog "$runs/catalog" --graph "$runs/graph" --encoder "$encoder" --out "$runs/$name@$seed" --loop.seed "$seed" "$@" --json
     models="$models,$name@$seed=$runs/$name@$seed:$runs/$vectors"
 }
 swapped() { # NAME, VECTORS, further options
@@ -36,7 +36,11 @@ for variant in $variants; do
                 --loop.learning_rates '{tower: 0, heads: 0, start: 1.0e-2, maps: 3.0e-4, language: 0}' ;;
             no-map) train $variant swapped refined "$seed" \
                 --loop.learning_rates '{tower: 3.0e-4, heads: 2.0e-4, start: 1.0e-2, maps: 0, language: 2.0e-4}' ;;
-            no-words-kept) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, text-query: 0.1}' ;;
+            no-describe) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, text-query: 0.1}' ;;
+            no-text-query) train $variant swapped refined "$seed" --objective.tasks '{board-title: 0.9, describe: 0.1}' ;;
+            completion | ranking) # a fifth of the steps for one task more; ranking has hard negatives
+                test $variant = ranking && more=ranking || more=board-completion
+                train $variant swapped refined "$seed" --objective.tasks "{board-title: 0.6, $more: 0.2, text-query: 0.1, describe: 0.1}" ;;
             random) swapped swapped-random refined --layers 6 --pretrained false
                 train $variant swapped-random refined "$seed" ;;
             no-graph) swapped swapped-content content --layers 6; train $variant swapped-content content "$seed" ;;
@@ -53,9 +57,22 @@ for variant in $variants; do
 done
 paired=content,content-graph
 for name in start-only native; do case $models in *,$name@*) paired=$paired,$name ;; esac; done
-for show in 0 2; do
-    $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph" --task board-completion --part unseen-test \
-        --show $show --encoder embedded --refit false --systems popularity,item-knn,ease \
-        --vectors "content=$runs/content,content-graph=$runs/refined" --models "${models#,}" \
-        --rivals "$paired" --out "$runs/report-show$show"
-done
+ask() { # REPORT, CONTENT, REFINED: title alone, and title with two items
+    for show in 0 2; do
+        $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph" --task board-completion --part unseen-test \
+            --show $show --encoder "$encoder" --refit false --systems popularity,item-knn,ease \
+            --vectors "content=$runs/$2,content-graph=$runs/$3" --models "${models#,}" --rivals "$paired" --out "$runs/$1-show$show"
+    done
+}
+ask report content refined
+
+if [ "$tuned" ]; then # the same with an encoder tuned on the boards that may be learned; its words and vectors are others, so a report of its own
+    $python -m train.clip --catalog "$runs/catalog" --graph "$runs/graph" --out "$runs/encoder" --holdout 0 --loop.steps 150 \
+        --loop.eval_every 25 --loop.precision no --json
+    nav embed "$runs/catalog" --encoder "$runs/encoder" --graph "$runs/graph" --out "$runs/content-tuned"
+    nav refine --graph "$runs/graph" --vectors "$runs/content-tuned" --catalog "$runs/catalog" --out "$runs/refined-tuned"
+    swapped swapped-tuned refined-tuned --layers 6
+    models="" encoder=$runs/encoder paired=content,content-graph
+    for seed in $tuned; do train tuned swapped-tuned refined-tuned "$seed"; done
+    ask report-tuned content-tuned refined-tuned
+fi
