@@ -4,6 +4,7 @@ import sys
 
 from bench.candidates import candidates
 from bench.compare import compare
+from bench.economics.command import cost
 from bench.encoder.command import encoder
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
@@ -15,6 +16,7 @@ COMMANDS: Tree = {
     "run": run,
     "compare": compare,
     "candidates": candidates,
+    "cost": cost,
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,

@@ -1,0 +1,112 @@
+"""All inputs of a run, opened and checked: what is assumed, what was measured, and what nobody has measured yet."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from bench.cost import load_prices, model_price
+from bench.economics.assumptions import Assumption, Assumptions, assumptions
+from bench.economics.lines import Part, Scene
+from bench.economics.options import Options
+from bench.economics.speeds import Device, Report, Speed, by_hand, read_embedding, read_requests
+from navigator.contracts.errors import UserError
+from navigator.contracts.manifest import digest
+
+PARTS: tuple[Part, ...] = get_args(Part)
+MEASURE = {
+    "ours_rps": "`navigator-bench latency --shape qwen3-vl-2b` (then --latency REPORT)",
+    "native_rps": "`navigator-bench latency --shape qwen3-vl-2b` (then --latency REPORT)",
+    "items_embedded_per_s": "`navigator-bench encoder ... --throughput 512` (then --embed REPORT)",
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a report is made of.
+
+    Attributes:
+        table: every input by name, measured ones included, with its source.
+        scene: their values, for the calculation.
+        models: hosted system -> its name in the price list.
+        how: how ours, native and the embedding were measured; those that were not are left out.
+        fingerprints: of the reports and the price lists.
+    """
+
+    table: Assumptions
+    scene: Scene
+    models: dict[str, str]
+    how: dict[Part, str]
+    fingerprints: dict[str, str]
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Unmeasured input -> the command that measures it."""
+        return {name: MEASURE[name] for name, entry in self.table.items() if entry.value is None}
+
+
+def open_inputs(options: Options) -> Inputs:
+    """Raises UserError: a report that is none, an unknown name, a value that is not allowed, shapes that contradict."""
+    prices = load_prices()
+    models = {f"frontier:{name}": name for name in (prices.default if options.frontier is None else options.frontier)}
+    for name in models.values():
+        model_price(name)
+    report = read_requests(options.latency) if options.latency else None
+    fingerprints = {"prices": digest(prices.model_dump(mode="json"))}
+    fingerprints |= {"latency": report.fingerprint} if report else {}
+    found = _request_speeds(options, report)
+    if options.embed:
+        found["embedding"], fingerprints["embed"] = read_embedding(options.embed, options.encoder)
+    if options.embed_per_second is not None:
+        found["embedding"] = by_hand({"items": options.embed_per_second}, options.device, "--embed_per_second")["items"]
+    table = _shaped(assumptions(options.assume), options.assume, report) | {
+        "ours_rps": _measured(
+            found.get("ours"), "requests a second", f"what one machine (one GPU) of {options.ours} answers"
+        ),
+        "native_rps": _measured(
+            found.get("native"), "requests a second", f"what one machine (one GPU) of {options.native} answers"
+        ),
+        "items_embedded_per_s": _measured(
+            found.get("embedding"), "items a second", "what one machine (one GPU) embeds"
+        ),
+    }
+    devices: dict[Part, Device] = {part: found[part].device if part in found else options.device for part in PARTS}
+    scene = Scene({name: entry.value for name, entry in table.items()}, devices)
+    return Inputs(table, scene, models, {part: f"{s.how} ({s.device})" for part, s in found.items()}, fingerprints)
+
+
+def _request_speeds(options: Options, report: Report | None) -> dict[Part, Speed]:
+    """Ours and native, as far as they are known; what is typed goes before what a report says."""
+    names: dict[Part, str] = {"ours": options.ours, "native": options.native}
+    foreign = next((name for name in options.throughput if name not in names.values()), None)
+    if foreign is not None:
+        raise UserError(
+            f"--throughput {foreign}: allowed are {' and '.join(names.values())}; name other systems with --ours, --native"
+        )
+    speeds = (report.speeds if report else {}) | by_hand(options.throughput, options.device, "--throughput")
+    if report and options.ours not in (*report.names, *options.throughput):
+        raise UserError(
+            f"{options.latency} has no system {options.ours!r}; it has {', '.join(report.names)}: name one with --ours"
+        )
+    return {part: speeds[name] for part, name in names.items() if name in speeds}
+
+
+def _shaped(table: Assumptions, given: Mapping[str, float], report: Report | None) -> Assumptions:
+    """History and candidate items as in the measured request, which the throughput belongs to."""
+    if report is None or report.items is None:
+        return table
+    for name, items in zip(("history_items", "candidate_items"), report.items, strict=True):
+        if name in given and given[name] != items:
+            raise UserError(
+                f"--assume.{name} {given[name]:g}: the report's requests have {items}; its throughput holds for those alone"
+            )
+        table[name] = table[name].model_copy(update={"value": float(items), "source": "the measured request"})
+    return table
+
+
+def _measured(speed: Speed | None, unit: str, what: str) -> Assumption:
+    if speed is None:
+        return Assumption(value=None, unit=unit, allowed=(0, None), what=what, source="not measured", as_of=None)
+    day = datetime.date.fromisoformat(speed.day) if speed.day else None
+    source = f"{speed.source}; {speed.how}, {speed.device}"
+    return Assumption(value=speed.per_second, unit=unit, allowed=(0, None), what=what, source=source, as_of=day)
