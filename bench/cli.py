@@ -8,6 +8,7 @@ from bench.economics.command import cost
 from bench.encoder.command import encoder
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
+from bench.load.command import load
 from bench.run import run
 from bench.taste.command import taste
 from navigator.cli_tools import Tree, run_commands
@@ -20,6 +21,7 @@ COMMANDS: Tree = {
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
+    "load": load,
     "taste": taste,
 }
 
