@@ -10,6 +10,7 @@ from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
 from bench.load.command import load
 from bench.run import run
+from bench.shadow.command import shadow
 from bench.taste.command import taste
 from navigator.cli_tools import Tree, run_commands
 
@@ -22,6 +23,7 @@ COMMANDS: Tree = {
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
     "load": load,
+    "shadow": shadow,
     "taste": taste,
 }
 
