@@ -1,5 +1,6 @@
 """Where swapping pays: by hand, against bisection, against a scan of demands, and what moves it."""
 
+import collections
 import math
 from functools import partial
 
@@ -78,31 +79,36 @@ def test_fractional_break_even_is_where_bisection_finds_it():
 
 def test_whole_machines_agree_with_a_scan_of_demands():
     """Beyond the break-even ours is cheaper everywhere and right below it is not; before `first` it is nowhere."""
-    rng, states = np.random.default_rng(2), set()
-    for _ in range(200):
-        draw = lambda low, high: float(10 ** rng.uniform(low, high))  # noqa: E731
-        ours = line(draw(0, 3), 0.0, draw(0, 2), draw(1, 3), int(rng.integers(0, 4)))
-        rival = (
-            line(0, draw(-2, 0.5))
-            if rng.random() < 0.5
-            else line(0, 0, draw(0, 2), draw(0, 2), int(rng.integers(0, 4)))
-        )
-        found = break_even(ours, rival)
-        states.add(found.state + " first" * (found.first is not None))
+    rng, states = np.random.default_rng(2), collections.Counter()
+
+    def draw(low: float, high: float) -> float:
+        return float(10 ** rng.uniform(low, high))
+
+    for number in range(100):
+        machines = [line(draw(0, 3), 0, draw(0, 2), draw(1, 3), int(rng.integers(0, 4))) for _ in range(2)]
+        ours, rival = machines if number % 2 else (machines[0], line(0, draw(-2, 0.5)))
         scanned = np.sort(np.concatenate([rng.uniform(0, 4000, 150), 10 ** rng.uniform(-2, 6, 150)]))
-        cheaper = np.array([ours.total(at) < rival.total(at) for at in scanned])
-        if found.state == "never":
-            assert not cheaper.any()
-        elif found.state == "always":
-            assert cheaper.all()
-        elif found.state == "from":
-            assert cheaper[scanned > found.requests * (1 + 1e-9)].all()
-            assert ours.total(found.requests * (1 - 1e-6)) >= rival.total(found.requests * (1 - 1e-6))
-            first = found.requests if found.first is None else found.first
-            assert not cheaper[scanned < first * (1 - 1e-9)].any()
-        elif found.state == "until":
-            assert not cheaper[scanned > found.requests * (1 + 1e-9)].any()
-    assert states >= {"never", "from", "until", "from first"}
+        for a, b in ((ours, rival), (rival, ours)):
+            found = break_even(a, b)
+            states[found.state + " first" * (found.first is not None)] += 1
+            check_scan(found, a, b, scanned)
+    assert set(states) == {"never", "always", "from", "until", "from first"}, states
+
+
+def check_scan(found: BreakEven, ours: CostLine, rival: CostLine, scanned: np.ndarray) -> None:
+    cheaper = np.array([ours.total(at) < rival.total(at) for at in scanned])
+    if found.requests is None:
+        assert cheaper.all() if found.state == "always" else found.state == "never" and not cheaper.any()
+        return
+    below, beyond = scanned < found.requests * (1 - 1e-9), scanned > found.requests * (1 + 1e-9)
+    just_below = found.requests * (1 - 1e-6)
+    if found.state == "from":
+        first = found.requests if found.first is None else found.first
+        assert cheaper[beyond].all() and not cheaper[scanned < first * (1 - 1e-9)].any()
+        assert ours.total(just_below) >= rival.total(just_below)
+        assert found.first is not None or not cheaper[below].any()
+    else:
+        assert not cheaper[beyond].any() and ours.total(just_below) < rival.total(just_below)
 
 
 def test_halving_the_training_halves_the_break_even():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.economics.speeds import ONE_WORKER, SATURATED, read_embedding, read_requests
+from bench.cost import frontier_cost
+from bench.economics.speeds import CUT, ONE_WORKER, SATURATED, read_embedding, read_requests
 from bench.economics.verdict import compared, quantity
 from navigator.contracts import UserError
 
@@ -82,13 +83,29 @@ def test_the_curves_and_the_break_even_belong_together(capsys, tmp_path):
             assert min(won) >= at["requests_a_day"] * (1 - 1e-9) and max(lost) <= at["requests_a_day"] * (1 + 1e-9)
 
 
+def saturation(folder: Path, device: dict, **ways: float) -> Path:
+    """A report of `navigator-bench latency` as far as it is read: shapes 2b, and 8b cut to two layers."""
+    rows = {name: {"requests_per_s": rate, "batch": 8, "ended": "slower"} for name, rate in ways.items()}
+    found = {
+        "saturation": {"2b": rows, "8b:2": rows}, "cut": ["8b:2"], "device": device, "created_at": "2026-11-21T10:00:00",
+        "points": [{"shape": "2b", "history": 10, "candidates": 30, "side": 224, "ways": {}}],
+    }  # fmt: skip
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(found))
+    return folder
+
+
 def test_saturation_candidates_and_folders_are_read(tmp_path):
-    rows = {"e": {"throughput_rps": 90.0, "device": "cuda"}, "a": {"throughput_rps": None, "device": "cuda"}}
-    (tmp_path / "report.json").write_text(json.dumps({"saturation": rows, "created_at": "2026-11-21T10:00:00"}))
-    found = read_requests(tmp_path)
-    assert found.names == ("e", "a") and set(found.speeds) == {"e"} and found.items is None  # a failed one is unknown
-    assert (found.speeds["e"].per_second, found.speeds["e"].device, found.speeds["e"].how) == (90.0, "cuda", SATURATED)
-    assert found.speeds["e"].day == "2026-11-21"
+    folder = saturation(tmp_path / "s", {"cpu": "x", "accelerator": "H200"}, swapped=90.0, native=3.0)
+    found = read_requests(folder, "2b")
+    assert found.names == ("swapped", "native") and found.items == (10, 30) and found.side == 224
+    one = found.speeds["swapped"]
+    assert (one.per_second, one.device, one.how, one.day) == (90.0, "cuda", SATURATED, "2026-11-21")
+    assert read_requests(folder, "8b:2").speeds["native"].how == CUT
+    with pytest.raises(UserError, match="has the shapes 2b, 8b:2; name one with --shape, not None"):
+        read_requests(folder)
+    run_ = read_requests(RUN)
+    assert "frontier:gpt-5-mini" in run_.names and "frontier:gpt-5-mini" not in run_.speeds  # null stays unknown
     ways = read_requests(CANDIDATES)
     assert ways.items == (20, 200) and ways.speeds["one pass"].per_second == pytest.approx(1 / 1.0580799540039152)
     speed, _ = read_embedding(EMBED, None)
@@ -100,9 +117,26 @@ def test_the_measured_request_decides_how_many_pictures_a_hosted_model_gets(caps
     assert cost(capsys, *words)[0] == 0
     report = json.loads((tmp_path / "r" / "report.json").read_text())
     assert report["inputs_table"]["candidate_items"]["value"] == 200
-    assert report["systems"]["frontier:gpt-5-mini"]["cost"]["whole"]["total_usd_per_1000"] > 5 * 2.62
+    assert report["systems"]["frontier:gpt-5-mini"]["cost"]["whole"]["total_usd_per_1000"] == pytest.approx(
+        frontier_cost("gpt-5-mini", 20, 200)[0]
+    )
     code, _, err = cost(capsys, *words, "--assume.candidate_items", "20")
     assert code == 2 and "the report's requests have 200" in err
+
+
+def test_what_the_measurement_lacks_is_said(capsys, tmp_path):
+    folder = saturation(tmp_path / "s", {"cpu": "x", "accelerator": None}, swapped=90.0, native=3.0)
+    words = (folder, "--embed_per_second", "9", "--frontier", "[]", "--out", tmp_path / "r", "--throughput", "native=2")
+    out = cost(capsys, *words, "--shape", "8b:2", "--json")[1]
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert [line[:60] for line in report["caveats"]] == [
+        "swapped: measured at saturation of a model cut to fewer laye",
+        "native: given by hand.",
+        "Measured on different devices, each paid at the price of its",
+        "native reads pictures of 224 px, hosted models are priced fo",
+    ]
+    assert report["inputs_table"]["native_rps"]["value"] == 2  # what is typed goes before what the report says
+    assert set(json.loads(out)["usd_per_1000"]) == {"swapped", "native"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +152,7 @@ def test_the_measured_request_decides_how_many_pictures_a_hosted_model_gets(caps
         (("--embed", CANDIDATES), "has no embedding speed; make one with"),
         (("--embed", EMBED, "--encoder", "tuned"), "has the speed of untuned; name one with --encoder, not 'tuned'"),
         (("--encoder", "untuned"), "add it with --embed REPORT"),
+        (("--shape", "2b"), "--shape '2b' chooses from a report; add it with --latency REPORT"),
         (("--ours", "native"), "--ours and --native are both 'native'"),
         (("--assume.new_share_per_day", "2"), "2 % is 0.02"),
     ],
@@ -129,7 +164,11 @@ def test_bad_input_is_one_line(capsys, tmp_path, words, says):
 
 
 def test_broken_reports_are_refused(tmp_path):
-    for text, says in [("[]", "is not a report"), ("{", "is not JSON"), ('{"saturation": {"a": 3}}', "no throughput")]:
+    for text, says in [
+        ("[]", "is not a report"),
+        ("{", "is not JSON"),
+        ('{"saturation": {"a": 3}, "points": []}', "no throughput"),
+    ]:
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(UserError, match=says):
             read_requests(tmp_path / "x.json")

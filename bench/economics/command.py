@@ -12,6 +12,7 @@ from navigator.contracts.errors import UserError
 def cost(
     latency: Path | None = None,
     out: Path = Path("runs/cost-report"),
+    shape: str | None = None,
     throughput: dict[str, float] | None = None,
     embed: Path | None = None,
     encoder: str | None = None,
@@ -29,6 +30,7 @@ def cost(
     Args:
         latency: report of `navigator-bench latency`, `run` or `candidates`, for the measured throughput of ours and native.
         out: report folder to write.
+        shape: which model of a latency report that has several, such as qwen3-vl-2b.
         throughput: requests a second at saturation of one machine (one GPU), such as swapped=120,native=6; goes before
             what the report says. A system without any has no cost: nothing is guessed.
         embed: report of `navigator-bench encoder --throughput N`, for the speed of embedding.
@@ -56,12 +58,14 @@ def cost(
         from bench.economics.tables import assumption_lines
 
         return {"text": "\n".join(assumption_lines())}
-    if encoder is not None and embed is None:
-        raise UserError(f"--encoder {encoder!r} names an encoder of a report; add it with --embed REPORT")
+    for name, value, report in (("encoder", encoder, embed), ("shape", shape, latency)):
+        if value is not None and report is None:
+            option = "--embed" if name == "encoder" else "--latency"
+            raise UserError(f"--{name} {value!r} chooses from a report; add it with {option} REPORT")
     if ours == native:
         raise UserError(f"--ours and --native are both {ours!r}; name two systems")
     options = Options(
-        out, latency, throughput or {}, embed, encoder, embed_per_second, device, ours, native,
+        out, latency, shape, throughput or {}, embed, encoder, embed_per_second, device, ours, native,
         None if frontier is None else list(dict.fromkeys(frontier)), capacity, assume or {},
     )  # fmt: skip
     from bench.economics.run import compare_costs

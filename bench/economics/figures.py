@@ -90,6 +90,7 @@ class CostReport(Provenance):
     Attributes:
         capacity: of the verdict and the sensitivity.
         requests_a_day: the assumed demand.
+        caveats: what a reader of the verdict must know about the measurements.
         missing: input that nobody measured -> the command that does.
     """
 
@@ -102,4 +103,5 @@ class CostReport(Provenance):
     systems: dict[str, SystemRow]
     rivals: dict[str, RivalRow]
     curves: Curves
+    caveats: list[str]
     missing: dict[str, str]

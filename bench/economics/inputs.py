@@ -9,7 +9,17 @@ from bench.cost import load_prices, model_price
 from bench.economics.assumptions import Assumption, Assumptions, assumptions
 from bench.economics.lines import Part, Scene
 from bench.economics.options import Options
-from bench.economics.speeds import Device, Report, Speed, by_hand, read_embedding, read_requests
+from bench.economics.speeds import (
+    BY_HAND,
+    CUT,
+    ONE_WORKER,
+    Device,
+    Report,
+    Speed,
+    by_hand,
+    read_embedding,
+    read_requests,
+)
 from navigator.contracts.errors import UserError
 from navigator.contracts.manifest import digest
 
@@ -31,6 +41,7 @@ class Inputs:
         models: hosted system -> its name in the price list.
         how: how ours, native and the embedding were measured; those that were not are left out.
         fingerprints: of the reports and the price lists.
+        caveats: what a reader of the verdict must know about the measurements.
     """
 
     table: Assumptions
@@ -38,6 +49,7 @@ class Inputs:
     models: dict[str, str]
     how: dict[Part, str]
     fingerprints: dict[str, str]
+    caveats: list[str]
 
     @property
     def missing(self) -> dict[str, str]:
@@ -51,7 +63,7 @@ def open_inputs(options: Options) -> Inputs:
     models = {f"frontier:{name}": name for name in (prices.default if options.frontier is None else options.frontier)}
     for name in models.values():
         model_price(name)
-    report = read_requests(options.latency) if options.latency else None
+    report = read_requests(options.latency, options.shape) if options.latency else None
     fingerprints = {"prices": digest(prices.model_dump(mode="json"))}
     fingerprints |= {"latency": report.fingerprint} if report else {}
     found = _request_speeds(options, report)
@@ -72,12 +84,27 @@ def open_inputs(options: Options) -> Inputs:
     }
     devices: dict[Part, Device] = {part: found[part].device if part in found else options.device for part in PARTS}
     scene = Scene({name: entry.value for name, entry in table.items()}, devices)
-    return Inputs(table, scene, models, {part: f"{s.how} ({s.device})" for part, s in found.items()}, fingerprints)
+    how: dict[Part, str] = {part: f"{speed.how} ({speed.device})" for part, speed in found.items()}
+    return Inputs(table, scene, models, how, fingerprints, _caveats(options, found, report))
+
+
+def _caveats(options: Options, found: Mapping[Part, Speed], report: Report | None) -> list[str]:
+    """Where a throughput is not the saturation of the whole model, or the rivals do not answer the same request."""
+    asked = {name: found[part] for part, name in _names(options).items() if part in found}
+    lines = [f"{', '.join(n for n, s in asked.items() if s.how == how)}: {how}." for how in (ONE_WORKER, CUT, BY_HAND)]
+    lines = [line for line in lines if not line.startswith(":")]
+    if len({speed.device for speed in asked.values()}) > 1:
+        said = " and ".join(f"{name} on {speed.device}" for name, speed in asked.items())
+        lines.append(f"Measured on different devices, each paid at the price of its own: {said}.")
+    priced = load_prices().request.picture_px
+    if report and report.side not in (None, priced):
+        lines.append(f"{options.native} reads pictures of {report.side} px, hosted models are priced for {priced} px.")
+    return lines
 
 
 def _request_speeds(options: Options, report: Report | None) -> dict[Part, Speed]:
     """Ours and native, as far as they are known; what is typed goes before what a report says."""
-    names: dict[Part, str] = {"ours": options.ours, "native": options.native}
+    names = _names(options)
     foreign = next((name for name in options.throughput if name not in names.values()), None)
     if foreign is not None:
         raise UserError(
@@ -89,6 +116,10 @@ def _request_speeds(options: Options, report: Report | None) -> dict[Part, Speed
             f"{options.latency} has no system {options.ours!r}; it has {', '.join(report.names)}: name one with --ours"
         )
     return {part: speeds[name] for part, name in names.items() if name in speeds}
+
+
+def _names(options: Options) -> dict[Part, str]:
+    return {"ours": options.ours, "native": options.native}
 
 
 def _shaped(table: Assumptions, given: Mapping[str, float], report: Report | None) -> Assumptions:

@@ -15,6 +15,7 @@ class Options:
 
     out: Path
     latency: Path | None
+    shape: str | None
     throughput: dict[str, float]
     embed: Path | None
     encoder: str | None

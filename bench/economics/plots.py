@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bench.economics.figures import CostReport, Point
 from bench.economics.lines import COMPONENTS
-from bench.economics.verdict import BOUGHT, quantity, usd
+from bench.economics.verdict import BOUGHT, quantity, short
 
 _OURS = "#c2410c"
 _COLOURS = ("#1d4ed8", "#475569", "#15803d", "#7e22ce", "#0e7490", "#a16207", "#be185d", "#64748b")
@@ -48,7 +48,7 @@ def stacked_costs(report: CostReport, path: Path) -> bool:
                 if value:
                     at.barh(name, value, left=left, color=_PARTS[part])
                     left += value
-            at.annotate(f" {usd(left)}", (left, name), va="center", fontsize=8)
+            at.annotate(f" {short(left)}", (left, name), va="center", fontsize=8)
         at.margins(x=0.16)
         _plain(at, "US$ per 1,000 requests")
     used = [part for part in COMPONENTS if any(cost.usd_per_1000.get(part) for cost in known.values())]

@@ -2,12 +2,12 @@
 
 Three kinds of report are read, by the keys named here and no others:
 
-    navigator-bench latency      report.json, {"saturation": {SYSTEM: {"throughput_rps": R, "device": "cuda" | "cpu"}}}
-    navigator-bench run          report.json, systems.SYSTEM.throughput_rps (one closed-loop worker), device.accelerator
-    navigator-bench candidates   JSON, ways.WAY.seconds and machine.accelerator; the systems are named as its ways
+    navigator-bench latency      saturation.SHAPE.WAY.requests_per_s, cut, points[0] (history, candidates, side)
+    navigator-bench run          systems.SYSTEM.throughput_rps (one closed-loop worker)
+    navigator-bench candidates   ways.WAY.seconds, protocol (history, candidates); the systems are named as its ways
 
-and for embedding `navigator-bench encoder --throughput N`, throughput.ENCODER.embed_items_per_s. What a report does not say
-stays unknown.
+with the device's accelerator, and for embedding `navigator-bench encoder --throughput N`, throughput.ENCODER.embed_items_per_s.
+What a report does not say stays unknown.
 """
 
 import json
@@ -22,7 +22,10 @@ from navigator.contracts.manifest import file_digest
 Device = Literal["cpu", "cuda"]
 
 SATURATED = "measured at saturation"
-ONE_WORKER = "one request at a time, not at saturation: a lower bound, so that the cost is an upper bound"
+CUT = (
+    "measured at saturation of a model cut to fewer layers, which answers faster and costs less than the published one"
+)
+ONE_WORKER = "one request at a time, not at saturation: throughput is a lower bound, cost an upper one"
 BY_HAND = "given by hand"
 
 
@@ -51,12 +54,14 @@ class Report:
     Attributes:
         names: all its systems, those without a speed included.
         items: history and candidate items of the timed request; None where the report does not say.
+        side: of the pictures that the native model reads in it, pixels; None likewise.
     """
 
     names: tuple[str, ...]
     speeds: dict[str, Speed]
     fingerprint: str
     items: tuple[int, int] | None = None
+    side: int | None = None
 
 
 def by_hand(rates: Mapping[str, float], device: Device, option: str) -> dict[str, Speed]:
@@ -71,35 +76,47 @@ def by_hand(rates: Mapping[str, float], device: Device, option: str) -> dict[str
     return {name: Speed(float(rate), device, BY_HAND, option) for name, rate in rates.items()}
 
 
-def read_requests(path: Path) -> Report:
+def read_requests(path: Path, shape: str | None = None) -> Report:
     """Requests a second by system, from a report of latency, run or candidates: the file, or the folder of report.json.
 
+    Args:
+        path: the report.
+        shape: which model of a latency report; None takes the only one.
+
     Raises:
-        UserError: not such a report.
+        UserError: not such a report, or several shapes of which none is named.
     """
     file, found = _open(path, "navigator-bench latency, run or candidates")
-    day, items = _day(found), None
+    rates: dict[str, float | None]
+    items, side, how = None, None, ONE_WORKER
     try:
-        rates: dict[str, tuple[float | None, Device, str]]
         if "saturation" in found:
-            rows = found["saturation"]
-            rates = {n: (row["throughput_rps"], row["device"], SATURATED) for n, row in rows.items()}
+            chosen, base = _shape(file, found, shape), found["points"][0]
+            rates = {name: row["requests_per_s"] for name, row in found["saturation"][chosen].items()}
+            items, side = (base["history"], base["candidates"]), base["side"]
+            how = CUT if chosen in found["cut"] else SATURATED
         elif "ways" in found:
-            rates = {n: (1 / row["seconds"], _where(found["machine"]), ONE_WORKER) for n, row in found["ways"].items()}
+            rates = {name: 1 / row["seconds"] for name, row in found["ways"].items()}
             items = (found["protocol"]["history"], found["protocol"]["candidates"])
         else:
-            rates = {
-                n: (row["throughput_rps"], _where(found["device"]), ONE_WORKER) for n, row in found["systems"].items()
-            }
-        speeds = {
-            name: Speed(float(rate), device, how, str(path), day) for name, (rate, device, how) in rates.items() if rate
-        }
-    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+            rates = {name: row["throughput_rps"] for name, row in found["systems"].items()}
+        device = _where(found["machine"] if "ways" in found else found["device"])
+        speeds = {n: Speed(float(rate), device, how, str(path), _day(found)) for n, rate in rates.items() if rate}
+    except (KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
         raise UserError(
             f"{file} has no throughput by system ({type(error).__name__}: {error}); give the report of `navigator-bench "
             "latency`, `run` or `candidates`, or numbers with --throughput"
         ) from error
-    return Report(tuple(rates), speeds, file_digest(file)[:16], items)
+    return Report(tuple(rates), speeds, file_digest(file)[:16], items, side)
+
+
+def _shape(file: Path, found: Mapping[str, Any], shape: str | None) -> str:
+    known = list(found["saturation"])
+    if shape is None and len(known) == 1:
+        return known[0]
+    if shape is None or shape not in known:
+        raise UserError(f"{file} has the shapes {', '.join(known)}; name one with --shape, not {shape!r}")
+    return shape
 
 
 def read_embedding(path: Path, encoder: str | None) -> tuple[Speed, str]:

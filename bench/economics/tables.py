@@ -6,7 +6,7 @@ from bench.economics.assumptions import shipped
 from bench.economics.figures import CostReport, Point, SwingRow
 from bench.economics.inputs import Inputs
 from bench.economics.lines import COMPONENTS, Capacity
-from bench.economics.verdict import BOUGHT, pays, quantity, usd
+from bench.economics.verdict import BOUGHT, pays, quantity, short
 from bench.markdown import bullets, provenance, stamp
 
 _NOT_COUNTED = [
@@ -30,7 +30,6 @@ def assumption_lines() -> list[str]:
 
 def protocol(inputs: Inputs) -> list[str]:
     """How the figures came about."""
-    devices = {inputs.scene.devices[part] for part in ("ours", "native") if part in inputs.how}
     lines = [
         "Cost per 1,000 requests = monthly cost / monthly requests x 1,000; a month has 365.25 / 12 days.",
         "Whole machines: max(replicas, requests a second x peak_factor / (throughput x load_at_peak)), rounded up, all month. "
@@ -38,15 +37,11 @@ def protocol(inputs: Inputs) -> list[str]:
         "Embedding: the new share a day, and the first embedding over first_embedding_months; refresh: the refreshed share a "
         "day, and the whole catalogue with every release; all at the measured embedding speed on one machine.",
         "Index memory: items x dimension x bytes x index_overhead x replicas; storage: items x dimension x bytes x "
-        "store_versions. Training: hours x price / training_months. Only ours pays for vectors (rivals_need_vectors).",
+        "store_versions. Training: hours x price / training_months. Rivals pay rivals_need_vectors of the cost of vectors.",
         "Break-even: the demand from which ours is cheaper for good, solved piece by piece between machine steps, exactly.",
         "Sensitivity: one input halved and doubled (kept within what is allowed), the others as they are.",
         "Hosted models: tokens by the vendors' picture rules x dated list prices (bench/prices.json).",
     ]
-    if len(devices) > 1:
-        lines.append(
-            "Ours and the native model were measured on different devices, each is paid at the price of its own."
-        )
     return lines + [f"Throughput of {part}: {how}." for part, how in inputs.how.items()]
 
 
@@ -61,8 +56,7 @@ def compact_tables(report: CostReport) -> str:
             rows = _swings(row.sensitivity[:_SHOWN])
             parts.append(f"What moves the break-even with {name} most (requests a day)\n{_columns(rows)}")
             break
-    notes = [f"{name} was measured so: {row.measured}" for name, row in report.systems.items() if row.measured]
-    notes += [f"{name} was not measured: {command}" for name, command in report.missing.items()]
+    notes = [*report.caveats, *(f"{name} was not measured: {command}" for name, command in report.missing.items())]
     parts += ["\n".join(notes)] if notes else []
     return "\n\n".join(parts)
 
@@ -71,6 +65,7 @@ def markdown(report: CostReport, files: Sequence[str], pictures: Sequence[str]) 
     """report.md; `files` and `pictures` are names of the other files beside it."""
     parts = [
         "# Cost per request", report.verdict, f"{stamp(report)}.",
+        bullets("Read it with care", report.caveats),
         bullets("Not measured", [f"{name}: {command}" for name, command in report.missing.items()]),
         *(f"## US$ per 1,000 requests, {BOUGHT[c]}\n\n{_pipes(_costs(report, c))}" for c in ("whole", "fractional")),
         f"## Swapping pays\n\n{_pipes(_break_evens(report))}",
@@ -96,13 +91,13 @@ def _costs(report: CostReport, capacity: Capacity) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = [("system", *shown, "total", f"x {report.ours}", "US$ a month", "machines", "busy")]
     for name, cost in rows.items():
         total = cost.total_usd_per_1000
-        times = "-" if not own or total is None else f"{total / own:.3g}"
-        parts = [usd(cost.usd_per_1000[part]) if part in cost.usd_per_1000 else "" for part in shown]
+        times = "-" if not own or total is None else short(total / own)
+        parts = [short(cost.usd_per_1000[part]) if part in cost.usd_per_1000 else "" for part in shown]
         machines = (
             "-" if cost.machines is None else f"{cost.machines:,}",
             "-" if cost.busy is None else f"{cost.busy:.1%}",
         )
-        table.append((name, *parts, usd(total), times, usd(cost.usd_a_month), *machines))
+        table.append((name, *parts, short(total), times, short(cost.usd_a_month), *machines))
     return table
 
 

@@ -23,9 +23,9 @@ def verdict(
         if other is None:
             said.append(f"nothing can be said of {name}, which was not measured")
         else:
-            said.append(f"{compared(own, other)} {name} ({usd(other)}), pays {pays(row.break_even[capacity])}")
+            said.append(f"{compared(own, other)} {name} ({short(other)}), pays {pays(row.break_even[capacity])}")
     return (
-        f"At {quantity(demand)} requests a day, with {BOUGHT[capacity]}, {ours} costs US$ {usd(own)} per 1,000 requests: "
+        f"At {quantity(demand)} requests a day, with {BOUGHT[capacity]}, {ours} costs US$ {short(own)} per 1,000 requests: "
         + "; ".join(said)
         + "."
     )
@@ -35,7 +35,7 @@ def compared(own: float, other: float) -> str:
     """ "3.4 times less than" and the like."""
     if min(own, other) <= 0:
         return "as much as" if own == other else "less than" if own < other else "more than"
-    times = f"{max(own, other) / min(own, other):.3g}"
+    times = short(max(own, other) / min(own, other))
     return "as much as" if times == "1" else f"{times} times {'less' if own < other else 'more'} than"
 
 
@@ -55,6 +55,6 @@ def quantity(value: float) -> str:
     return f"{float(f'{value:.4g}'):,.10g}" if value >= 100 else f"{value:.3g}"
 
 
-def usd(value: float | None) -> str:
-    """A price with three digits that count; - for none."""
+def short(value: float | None) -> str:
+    """A number with three digits that count; - for none."""
     return "-" if value is None else f"{float(f'{value:.3g}'):,.10g}"
