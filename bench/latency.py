@@ -64,11 +64,15 @@ def measure(systems: Sequence[System], requests: Sequence[TimedRequest], warm_up
 
 
 def latency(records: Iterable[RequestRecord]) -> Latency | None:
-    """Percentiles of the successful rows (linear interpolation); None when there is none."""
-    values = [r.latency_ms for r in records if r.latency_ms is not None]
-    if not values:
+    """Percentiles of the successful rows; None when there is none."""
+    return percentiles([r.latency_ms for r in records if r.latency_ms is not None])
+
+
+def percentiles(values_ms: Sequence[float]) -> Latency | None:
+    """P50, P95 and P99 (linear interpolation); None of nothing."""
+    if not values_ms:
         return None
-    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+    p50, p95, p99 = np.percentile(values_ms, [50, 95, 99])
     return Latency(p50=float(p50), p95=float(p95), p99=float(p99))
 
 
