@@ -5,6 +5,7 @@ import sys
 from bench.candidates import candidates
 from bench.compare import compare
 from bench.encoder.command import encoder
+from bench.frontier.command import frontier
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
 from bench.run import run
@@ -16,6 +17,7 @@ COMMANDS: Tree = {
     "compare": compare,
     "candidates": candidates,
     "encoder": encoder,
+    "frontier": frontier,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
     "taste": taste,
