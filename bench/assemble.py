@@ -1,17 +1,17 @@
 """Which systems take part, and how each is opened."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bench.cost import load_prices, model_price
+from bench.frontier.client import KEY_VARIABLE, Endpoint, endpoint_at
 from bench.inputs import Paths, World
 from bench.systems.base import System
 from bench.systems.content import Content
 from bench.systems.ease import Ease
-from bench.systems.frontier import KEY_VARIABLE, Endpoint, Frontier
+from bench.systems.frontier import Frontier
 from bench.systems.item_knn import ItemKnn
 from bench.systems.navigator_models import NavigatorSystem
 from bench.systems.popularity import Popularity
@@ -70,10 +70,10 @@ def open_endpoint(base_url: str | None, models: list[str]) -> Endpoint | None:
         for name in models:
             model_price(name)
         return None
-    key = os.environ.get(KEY_VARIABLE)
-    if not key:
+    endpoint = endpoint_at(base_url)
+    if endpoint is None:
         raise UserError(f"--frontier_base_url {base_url} needs a key: set the environment variable {KEY_VARIABLE}")
-    return Endpoint(base_url, key)
+    return endpoint
 
 
 def open_system(name: str, world: World, paths: Paths, settings: Settings) -> System:

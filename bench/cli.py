@@ -6,6 +6,7 @@ from bench.candidates import candidates
 from bench.compare import compare
 from bench.economics.command import cost
 from bench.encoder.command import encoder
+from bench.frontier.command import frontier
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
 from bench.load.command import load
@@ -20,6 +21,7 @@ COMMANDS: Tree = {
     "candidates": candidates,
     "cost": cost,
     "encoder": encoder,
+    "frontier": frontier,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
     "load": load,

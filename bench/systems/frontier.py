@@ -1,50 +1,36 @@
-"""frontier:NAME: a hosted model asked to rank the candidates, over any OpenAI-compatible /chat/completions endpoint.
+"""frontier:NAME: a hosted model asked to rank the candidates, as one system among those of `navigator-bench run`.
 
 Without an endpoint and a key nothing is sent: the cost still follows from the token rule, quality and latency stay
 null. With them, the content system finds the 20 candidates and the hosted model re-ranks them; a failed request is a
-recorded miss, never a silent fallback to the content order.
+recorded miss, never a silent fallback to the content order. `navigator-bench frontier` asks the same with a limit of money,
+rate limits and every answer kept.
 """
 
-import base64
-import io
-import json
-import re
+import asyncio
 import time
-import urllib.error
-import urllib.request
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from bench.cost import frontier_tokens, load_prices, model_price
+from bench.frontier.answer import Failure
+from bench.frontier.ask import Asker
+from bench.frontier.client import Endpoint
+from bench.frontier.items import Items
+from bench.frontier.request import Form, build
 from bench.systems.base import RequestError
 from bench.systems.content import Content
 from navigator.contracts.catalog import Catalog
 from navigator.contracts.report import RequestRecord
 from navigator.contracts.signals import Query
 
-KEY_VARIABLE = "NAVIGATOR_FRONTIER_KEY"
 CANDIDATES = 20
-_PROMPT = (
-    "The first pictures were saved together by one person. After them come {n} numbered candidates. Order the "
-    "candidates by how likely this person saves them next. Answer with the {n} numbers only, best first, separated "
-    "by commas."
-)
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where requests go; `base_url` ends before /chat/completions."""
-
-    base_url: str
-    key: str
-    timeout_s: float = 60.0
-
-
-@dataclass(frozen=True)
+@dataclass
 class Frontier:
     """One hosted model. `records` collects a row for every request made while measuring quality."""
 
@@ -53,6 +39,12 @@ class Frontier:
     catalog: Catalog
     content: Content
     records: list[RequestRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._items = Items(self.catalog, load_prices().request.picture_px)
+        self._asker = Asker(self.endpoint, {})
+        self._loop = asyncio.Runner()  # one loop for all requests, so that connections are kept as a product would
+        weakref.finalize(self, self._loop.close)
 
     @property
     def name(self) -> str:
@@ -82,55 +74,18 @@ class Frontier:
         return found, np.where(found >= 0, order, -np.inf)
 
     def rank_one(self, history: Sequence[int], candidates: Sequence[int]) -> np.ndarray:
-        answer = self._ask(history[-self.content.last :], candidates)
-        named = list(dict.fromkeys(int(n) - 1 for n in re.findall(r"\d+", answer)))
-        order = [n for n in named if 0 <= n < len(candidates)]
-        if not order:
-            raise RequestError(f"the answer names no candidate: {answer[:80]!r}")
+        history = history[-self.content.last :]
+        shown, numbered = self._items.show(history), self._items.show(candidates)
+        outcome = self._loop.run(
+            self._asker.ask(build(self.model, self.endpoint.base_url, "", shown, numbered, "", Form()))
+        )
+        if outcome.ranking is None:
+            raise Failure(outcome.kind or "", outcome.error or "")
         scores = -np.arange(len(candidates), dtype=np.float64) - len(candidates)
-        scores[order] = len(candidates) - np.arange(len(order))
+        scores[outcome.ranking] = len(candidates) - np.arange(len(outcome.ranking))
         return scores
 
     def tokens(self, n_history: int, n_candidates: int) -> int | None:
         if self.model not in load_prices().models:
             return None
         return sum(frontier_tokens(model_price(self.model), n_history, n_candidates))
-
-    def _ask(self, history: Sequence[int], candidates: Sequence[int]) -> str:
-        content = [*self._parts(history, "saved"), {"type": "text", "text": _PROMPT.format(n=len(candidates))}]
-        content += self._parts(candidates, "candidate")
-        body = json.dumps({"model": self.model, "messages": [{"role": "user", "content": content}]}).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.endpoint.key}"}
-        url = self.endpoint.base_url.rstrip("/") + "/chat/completions"
-        try:
-            request = urllib.request.Request(url, body, headers)
-            with urllib.request.urlopen(request, timeout=self.endpoint.timeout_s) as response:
-                return str(json.load(response)["choices"][0]["message"]["content"])
-        except (OSError, urllib.error.URLError) as error:
-            raise RequestError(f"{type(error).__name__}: {error}") from error
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise RequestError(f"unreadable answer ({type(error).__name__}: {error})") from error
-
-    def _parts(self, items: Sequence[int], word: str) -> list[dict]:
-        """A label and a picture an item; an item without a picture is only labelled."""
-        ids = [self.catalog.item_ids[i] for i in items]
-        pictures = self.catalog.images(ids)
-        parts: list[dict] = []
-        for number, item_id in enumerate(ids, start=1):
-            parts.append({"type": "text", "text": f"{word} {number}"})
-            if item_id in pictures:
-                url = "data:image/jpeg;base64," + _jpeg(pictures[item_id], load_prices().request.picture_px)
-                parts.append({"type": "image_url", "image_url": {"url": url}})
-        return parts
-
-
-def _jpeg(picture: bytes, px: int) -> str:
-    """The picture fitted into px x px on white, as base64 JPEG."""
-    with Image.open(io.BytesIO(picture)) as opened:
-        shown = opened.convert("RGBA")
-    shown.thumbnail((px, px))
-    page = Image.new("RGB", shown.size, "white")
-    page.paste(shown, mask=shown.getchannel("A"))
-    buffer = io.BytesIO()
-    page.save(buffer, "JPEG", quality=85)
-    return base64.b64encode(buffer.getvalue()).decode()
