@@ -5,8 +5,11 @@ import sys
 from bench.candidates import candidates
 from bench.compare import compare
 from bench.encoder.command import encoder
+from bench.gold.command import check, make
+from bench.gold.command import run as run_gold
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
+from bench.product.command import product
 from bench.run import run
 from bench.taste.command import taste
 from navigator.cli_tools import Tree, run_commands
@@ -17,7 +20,9 @@ COMMANDS: Tree = {
     "candidates": candidates,
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
+    "gold": {"make": make, "check": check, "run": run_gold},
     "language": language,
+    "product": product,
     "taste": taste,
 }
 
