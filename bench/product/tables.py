@@ -85,7 +85,9 @@ def _ratio(own: SampleRatio) -> str:
     users = "; ".join(
         f"{name} {own.observed[name]:,} users, {own.expected[name]:,.0f} expected" for name in own.observed
     )
-    verdict = "MISMATCH: find out why before reading any difference" if own.mismatch else f"no mismatch (limit {LIMIT:g})"
+    verdict = (
+        "MISMATCH: find out why before reading any difference" if own.mismatch else f"no mismatch (limit {LIMIT:g})"
+    )
     return f"{users}; {own.several:,} users saw several versions and are left out here; p {own.p:.3g}: {verdict}"
 
 
