@@ -10,6 +10,11 @@ from bench.frontier.command import frontier
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
 from bench.load.command import load
+from bench.gold.command import check, make
+from bench.gold.command import run as run_gold
+from bench.graph.commands import rank, sampler, scale
+from bench.language.command import language
+from bench.product.command import product
 from bench.run import run
 from bench.shadow.command import shadow
 from bench.taste.command import taste
@@ -23,9 +28,11 @@ COMMANDS: Tree = {
     "encoder": encoder,
     "frontier": frontier,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
+    "gold": {"make": make, "check": check, "run": run_gold},
     "language": language,
     "load": load,
     "shadow": shadow,
+    "product": product,
     "taste": taste,
 }
 
