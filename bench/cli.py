@@ -8,6 +8,7 @@ from bench.encoder.command import encoder
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
 from bench.run import run
+from bench.speed.command import latency
 from bench.taste.command import taste
 from navigator.cli_tools import Tree, run_commands
 
@@ -18,6 +19,7 @@ COMMANDS: Tree = {
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
+    "latency": latency,
     "taste": taste,
 }
 
