@@ -17,6 +17,7 @@ from bench.language.command import language
 from bench.product.command import product
 from bench.run import run
 from bench.shadow.command import shadow
+from bench.speed.command import latency
 from bench.taste.command import taste
 from navigator.cli_tools import Tree, run_commands
 
@@ -33,6 +34,7 @@ COMMANDS: Tree = {
     "load": load,
     "shadow": shadow,
     "product": product,
+    "latency": latency,
     "taste": taste,
 }
 

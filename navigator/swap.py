@@ -61,7 +61,7 @@ def swap(
     vision = stock.config.vision_config
     spec["deepstack_levels"] = len(getattr(vision, "deepstack_visual_indexes", None) or [])
     spec["token_rms"] = float(stock.get_input_embeddings().weight.detach().float().pow(2).mean().sqrt())
-    model = _transplant(stock, spec, tokenizer.convert_tokens_to_ids(RETRIEVE_TOKEN), dtype, seed)
+    model = transplant(stock, spec, tokenizer.convert_tokens_to_ids(RETRIEVE_TOKEN), dtype, seed)
     item_token = tokenizer.convert_ids_to_tokens(stock.config.image_token_id)
     return model, NavigatorProcessor(tokenizer, spec["tokens"], dim, encoder, item_token)
 
@@ -103,7 +103,18 @@ def _forget(stock: Any, seed: int) -> None:
             torch.nn.init.normal_(parameter, std=float(parameter.detach().float().std()))
 
 
-def _transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype: torch.dtype, seed: int) -> Any:
+def transplant(stock: Any, spec: dict[str, Any], retrieve_token_id: int, dtype: torch.dtype, seed: int) -> Any:
+    """A swapped model around the language model and head of `stock`, which it shares; the new parts are on the CPU.
+
+    Args:
+        stock: a stock Qwen-VL.
+        spec: what `navigator.model.build_tower` reads, and the encoder.
+        retrieve_token_id: of the token at which queries are read.
+        dtype, seed: of the new parts.
+
+    Raises:
+        UserError: the stock model's parts do not fit one to one.
+    """
     config_class, model_class = KINDS[stock.config.model_type]
     settings = {
         k: v

@@ -33,13 +33,22 @@ PRESETS = [p for p in sorted((ROOT / "configs").rglob("*.yaml")) if p.parent.nam
 @pytest.mark.parametrize("preset", PRESETS, ids=[str(p.relative_to(ROOT)) for p in PRESETS])
 def test_every_shipped_preset_is_accepted_by_its_command(preset):
     from bench.run import run
+    from bench.speed.command import latency
     from train.align import align
     from train.clip.__main__ import clip
     from train.gnn.__main__ import gnn
     from train.posttrain import posttrain
     from train.prefer.__main__ import prefer
 
-    commands = {"align": align, "bench": run, "clip": clip, "lightgcn": gnn, "omnisage": gnn, "prefer": prefer}
+    commands = {
+        "align": align,
+        "bench": run,
+        "clip": clip,
+        "latency": latency,
+        "lightgcn": gnn,
+        "omnisage": gnn,
+        "prefer": prefer,
+    }
     function = commands.get(preset.stem.split("-")[0], posttrain)
     given = ["--config", str(preset)]
     for name in ("model", "vectors", "catalog", "graph", "out"):
