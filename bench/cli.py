@@ -7,6 +7,8 @@ from bench.compare import compare
 from bench.encoder.command import encoder
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
+from bench.overhead import overhead
+from bench.page.command import page
 from bench.run import run
 from bench.taste.command import taste
 from navigator.cli_tools import Tree, run_commands
@@ -18,6 +20,8 @@ COMMANDS: Tree = {
     "encoder": encoder,
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
+    "overhead": overhead,
+    "page": page,
     "taste": taste,
 }
 
