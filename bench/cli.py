@@ -15,6 +15,8 @@ from bench.gold.command import run as run_gold
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
 from bench.product.command import product
+from bench.overhead import overhead
+from bench.page.command import page
 from bench.run import run
 from bench.shadow.command import shadow
 from bench.speed.command import latency
@@ -35,6 +37,8 @@ COMMANDS: Tree = {
     "shadow": shadow,
     "product": product,
     "latency": latency,
+    "overhead": overhead,
+    "page": page,
     "taste": taste,
 }
 

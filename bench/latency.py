@@ -7,13 +7,14 @@ rivals in the same seconds. The clock is perf_counter; accelerators are synchron
 import gc
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from bench.systems.base import RequestError, System
+from bench.systems.base import RequestError
 from navigator.contracts.errors import UserError
 from navigator.contracts.report import Latency, RequestRecord
 
@@ -28,6 +29,23 @@ class TimedRequest:
 
     history: tuple[int, ...]
     candidates: tuple[int, ...]
+
+
+class Timed(Protocol):
+    """What can be timed: every System, and whatever else answers one request at a time."""
+
+    @property
+    def name(self) -> str:
+        """The name in the report."""
+        ...
+
+    def rank_one(self, history: Sequence[int], candidates: Sequence[int]) -> np.ndarray:
+        """See System."""
+        ...
+
+    def tokens(self, n_history: int, n_candidates: int) -> int | None:
+        """See System."""
+        ...
 
 
 def draw_requests(pool: Sequence[int] | np.ndarray, count: int, seed: int) -> list[TimedRequest]:
@@ -45,11 +63,12 @@ def draw_requests(pool: Sequence[int] | np.ndarray, count: int, seed: int) -> li
     return [TimedRequest(tuple(d[:n_history]), tuple(d[n_history:])) for d in drawn]
 
 
-def measure(systems: Sequence[System], requests: Sequence[TimedRequest], warm_up: int = WARM_UP) -> list[RequestRecord]:
+def measure(systems: Sequence[Timed], requests: Sequence[TimedRequest], warm_up: int = WARM_UP) -> list[RequestRecord]:
     """Raw rows: every request once per system, after `warm_up` unrecorded ones each."""
     for system in systems:
         for request in requests[:warm_up]:
-            _timed(system, request, "warm-up")
+            _timed(system, request, "warm-up", None)
+    synchronise = _synchroniser()  # after the warm-up: a system may load torch with its first request
     records = []
     gc.collect()
     gc.disable()
@@ -57,7 +76,7 @@ def measure(systems: Sequence[System], requests: Sequence[TimedRequest], warm_up
         for number, request in enumerate(tqdm(requests, desc="timing", unit="round", disable=not systems)):
             turn = number % max(len(systems), 1)
             for system in [*systems[turn:], *systems[:turn]]:
-                records.append(_timed(system, request, str(number)))
+                records.append(_timed(system, request, str(number), synchronise))
     finally:
         gc.enable()
     return records
@@ -82,13 +101,18 @@ def throughput_rps(records: Iterable[RequestRecord]) -> float | None:
     return 1000.0 / (sum(values) / len(values)) if values else None
 
 
-def _timed(system: System, request: TimedRequest, request_id: str) -> RequestRecord:
-    error = None
-    _synchronise()
+def _timed(
+    system: Timed, request: TimedRequest, request_id: str, synchronise: Callable[[], object] | None
+) -> RequestRecord:
+    """One row. Between the two readings of the clock stands the call, and on an accelerator the wait for it, alone."""
+    error, answer = None, system.rank_one
+    if synchronise:
+        synchronise()
     begun = time.perf_counter()
     try:
-        system.rank_one(request.history, request.candidates)
-        _synchronise()
+        answer(request.history, request.candidates)
+        if synchronise:
+            synchronise()
     except RequestError as failure:
         error = str(failure)
     elapsed_ms = (time.perf_counter() - begun) * 1000
@@ -99,8 +123,7 @@ def _timed(system: System, request: TimedRequest, request_id: str) -> RequestRec
     )  # fmt: skip
 
 
-def _synchronise() -> None:
-    """Wait for the accelerator, when torch is loaded and has one."""
+def _synchroniser() -> Callable[[], object] | None:
+    """What waits for the accelerator; None where torch is not loaded or has none, so that no request pays for asking."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.synchronize()
+    return torch.cuda.synchronize if torch is not None and torch.cuda.is_available() else None

@@ -1,9 +1,14 @@
 """The report as words: one comparison table, for the terminal and for report.md."""
 
+import re
 from collections.abc import Sequence
 
 from navigator.contracts.report import BenchReport, Interval, Provenance, SystemReport
 
+_NUMBER = r"[-+]?\$?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+FIGURE = re.compile(rf"({_NUMBER})(?:\.\.{_NUMBER})?(?: ?(?:%|[a-zA-Z/]{{1,6}}))?(\s+[\[(][^\])]*[\])])?")
+"""A cell that is a number (group 1), maybe with a unit, and what stands in brackets after it (group 2)."""
+NOT_MEASURED = ("", "-", "null")
 _HEAD = (
     "system", "HR@10", "NDCG@10", "95 % interval", "recall@50", "NDCG - content", "P50 ms", "P95 ms", "P99 ms", "req/s",
     "tokens", "MB", "$/1000",
@@ -36,10 +41,8 @@ def markdown(report: BenchReport, files: Sequence[str], pictures: Sequence[str],
         pictures: names of the plots beside it.
         sheets: links to contact sheets, relative to report.md.
     """
-    head, *body = table_rows(report)
-    table = [_pipe(head), _pipe(["---", *["---:"] * (len(head) - 1)]), *(_pipe(row) for row in body)]
     parts = [
-        f"# Bench: {report.task}", _summary(report), "\n".join(table),
+        f"# Bench: {report.task}", _summary(report), piped(table_rows(report)),
         bullets("Notes", _notes(report)),
         _cold(report),
         bullets("Protocol", report.protocol),
@@ -92,11 +95,11 @@ def _cold(report: BenchReport) -> str:
     rows = [(name, s.quality_cold) for name, s in report.systems.items() if s.quality_cold]
     if not rows:
         return "## Cold items\n\nNo query has cold targets only; nothing to report."
-    lines = [_pipe(("system", "queries", "HR@10", "NDCG@10", "recall@50")), _pipe(["---", *["---:"] * 4])]
+    lines: list[tuple[str, ...]] = [("system", "queries", "HR@10", "NDCG@10", "recall@50")]
     for name, cold in rows:
         values = (f"{cold.of(m).mean:.3f} ({_interval(cold.of(m))})" for m in ("hr@10", "ndcg@10", "recall@50"))
-        lines.append(_pipe((name, f"{cold.n:,}", *values)))
-    return "## Cold items\n\n" + "\n".join(lines)
+        lines.append((name, f"{cold.n:,}", *values))
+    return "## Cold items\n\n" + piped(lines)
 
 
 def _notes(report: BenchReport) -> list[str]:
@@ -128,9 +131,36 @@ def provenance(report: Provenance) -> list[str]:
     ]
 
 
+def piped(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head, and columns of figures stand to the right."""
+    head, *body = rows
+    rule = ["---:" if numeric([row[i] for row in body]) else "---" for i in range(len(head))]
+    return "\n".join(_pipe(row) for row in (head, rule, *body))
+
+
+def numeric(cells: Sequence[str]) -> bool:
+    """Whether a column holds figures (FIGURE) or dashes, and at least one figure."""
+    found = [FIGURE.fullmatch(cell) is not None for cell in cells]
+    return any(found) and all(own or cell in NOT_MEASURED for own, cell in zip(found, cells, strict=True))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table for a terminal; the first row is its head, underlined."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    head, *body = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return [head, "  ".join("-" * width for width in widths), *body]
+
+
 def bullets(title: str, lines: Sequence[str]) -> str:
     """A section of a report; nothing where there is nothing to list."""
     return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+
+
+def literal(text: str) -> str:
+    """Text of a catalogue or a model for a report: on one line, and nothing in it is read as Markdown."""
+    return re.sub(r"([\\`*_\[\]<>|!#&~])", r"\\\1", " ".join(text.split()))
 
 
 def stamp(report: Provenance) -> str:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from bench.assemble import MODELS, Settings, choose, known_items, open_endpoint, open_frontier, open_system
 from bench.cost import load_prices
 from bench.device import peak_memory
+from bench.documents import where
 from bench.evaluate import Measured, choose_queries, evaluate
 from bench.figures import build_report
 from bench.inputs import Paths, World, fingerprints, open_world
@@ -160,5 +161,5 @@ def _answer(out: Path, report: BenchReport, unchanged: bool) -> dict[str, Any]:
         }
         for name, row in report.systems.items()
     }
-    text = f"{comparison_table(report)}\n\nreport: {out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{comparison_table(report)}\n\n{where(out, unchanged)}"
     return {"out": str(out), "unchanged": unchanged, "queries": report.n_queries, "systems": rows, "text": text}

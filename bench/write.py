@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.documents import DOCUMENTS, write_documents
 from bench.evaluate import Evaluated, Measured, write_per_query
 from bench.inputs import Paths, World
 from bench.markdown import markdown
@@ -24,19 +25,18 @@ def write_report(
     measured: Measured,
     sheets: Sequence[str],
 ) -> None:
-    """Write report.json, report.md, raw rows, per-query metrics, TREC files and plots into `folder`."""
+    """Write the documents, raw rows, per-query metrics, TREC files and plots into `folder`."""
     from bench.plots import latency_distribution, quality_against_latency
 
     write_text(folder / "requests.jsonl", "".join(record.model_dump_json() + "\n" for record in measured.records))
     write_per_query(folder / "quality.parquet", measured.results, world.queries, world.cold)
-    files = ["report.json", "requests.jsonl", "quality.parquet", *_write_trec(folder, world, measured.results)]
+    files = [*DOCUMENTS, "requests.jsonl", "quality.parquet", *_write_trec(folder, world, measured.results)]
     pictures = {
         "quality_latency.png": quality_against_latency(report, folder / "quality_latency.png"),
         "latency.png": latency_distribution(measured.records, folder / "latency.png"),
     }
     drawn = [name for name, written in pictures.items() if written]
-    write_text(folder / "report.md", markdown(report, files, drawn, sheets))
-    write_text(folder / "report.json", report.model_dump_json(indent=2))
+    write_documents(folder, report, markdown(report, files, drawn, sheets))
 
 
 def sheet_links(sheets: Sequence[Path], out: Path) -> list[str]:

@@ -45,12 +45,15 @@ def command_parser(prog: str, function: Callable[..., Any]) -> OneLineParser:
 def plain_words(function: Callable[..., Any], argv: list[str]) -> list[str]:
     """What people type, as jsonargparse wants it.
 
-    Leading bare words fill the parameters in order (``navigator show CATALOG``), a bare ``--flag`` of a boolean means
+    Leading bare words fill the parameters in order (``navigator show CATALOG``), all of them the first one if that is a
+    list (``navigator-bench page REPORT REPORT``), a bare ``--flag`` of a boolean means
     true, ``--items a,b`` is a list and ``--columns item_id=sku,title=name`` a mapping.
     """
     parameters = inspect.signature(function).parameters
     names = list(parameters)
     bare = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    if names and _holds(parameters[names[0]].annotation, list):
+        argv, bare = [",".join(argv[:bare]), *argv[bare:]] if bare else argv, min(bare, 1)
     words = [part for name, word in zip(names, argv[:bare], strict=False) for part in (f"--{name}", word)]
     words += argv[len(names) : bare] + argv[bare:]
     result: list[str] = []

@@ -119,7 +119,7 @@ def find(report: EncoderReport, name: str, task: str, scope: str, modality: str,
 def test_the_report_is_whole(home: Path, report: EncoderReport):
     out = home / "report"
     assert sorted(p.name for p in out.iterdir()) == sorted(
-        ["manifest.json", "map.png", "neighbours.png", "per_query.parquet", "report.json", "report.md"]
+        ["manifest.json", "map.png", "neighbours.png", "per_query.parquet", "report.html", "report.json", "report.md"]
     )
     assert list(report.encoders) == ["plain", "plain+titles", "tuned"]
     assert report.encoders["plain"].parts == ["picture", "text"] and report.encoders["tuned"].fusion == "gate"

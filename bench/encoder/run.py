@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.encoder.entrants import TITLES, Entrant
 from bench.encoder.figures import EncoderReport, EncoderRow, Throughput
 from bench.encoder.measure import Contender, answer
@@ -19,7 +20,6 @@ from bench.encoder.throughput import measure_throughput
 from bench.provenance import came_about
 from encoders.fusion import PARTS
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import write_text
 
 KIND = "encoder-report"
 _PARTS = "parts"  # inside the work folder, gone when the report is whole
@@ -53,8 +53,7 @@ def compare_encoders(options: Options) -> dict[str, Any]:
         timed = _time(options, inputs)
         report = _report(options, inputs, questions, contenders, answers, timed)
         write_per_query(work.path / "per_query.parquet", answers, questions)
-        write_text(work.path / "report.md", markdown(report, ["report.json", "per_query.parquet"], drawn))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(work.path, report, markdown(report, [*DOCUMENTS, "per_query.parquet"], drawn))
         work.metrics = main_figures(report)
         shutil.rmtree(work.path / _PARTS)
     return _answer(options.out, report, unchanged=False)
@@ -152,7 +151,7 @@ def _row(contender: Contender, entrants: list[Entrant], runs: int) -> EncoderRow
 
 
 def _answer(out: Path, report: EncoderReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact_table(report)}\n\nreport: {out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact_table(report)}\n\n{where(out, unchanged)}"
     throughput = {name: row.model_dump() for name, row in report.throughput.items()}
     return {
         "out": str(out), "unchanged": unchanged, "held_out": report.held_out.model_dump(),

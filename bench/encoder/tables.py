@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.encoder.figures import EncoderReport, Figure, Measure
-from bench.markdown import provenance, stamp
+from bench.markdown import aligned, bullets, piped, provenance, stamp
 
 _WHAT = {
     "text-item": "text -> item", "board-item": "board -> item", "item-mates": "item -> board-mates", "purity": "kNN",
@@ -30,7 +30,7 @@ def compact_table(report: EncoderReport) -> str:
                 if (lead.task, lead.modality, lead.encoder) == (task, modality, names[0])
                 and (lead.targets == "all" or task == _SPLIT_BY_TARGET)
             ]
-    return "\n".join([summary(report), "", *_columns(rows), *_kept(report), *_speed(report)])
+    return "\n".join([summary(report), "", *aligned(rows), *_kept(report), *_speed(report)])
 
 
 def summary(report: EncoderReport) -> str:
@@ -51,16 +51,15 @@ def markdown(report: EncoderReport, files: Sequence[str], pictures: Sequence[str
         report: the figures.
         files: names of the other files beside report.md; `pictures` are shown.
     """
-    table = _columns([("", "queries", *report.encoders), *_all_lines(report)], markdown=True)
+    table = piped([("", "queries", *report.encoders), *_all_lines(report)])
     parts = [
         "# Encoders side by side", summary(report), _encoders(report),
         "## Figures\n\nMeans with 95 % intervals; in square brackets the interval of the paired difference to "
         f"{next(iter(report.encoders))}.",
-        "\n".join(table), _shrunk(report), "\n".join(["## Speed", "", *_bullets(_speed(report))]) if _speed(report) else "",
+        table, _shrunk(report), bullets("Speed", _speed(report)),
         "\n\n".join(f"![{name}]({name})" for name in pictures),
-        "\n".join(["## Protocol", "", *_bullets(report.protocol)]),
-        "\n".join(["## Files", "", *_bullets([f"[{name}]({name})" for name in files])]),
-        "\n".join(["## Provenance", "", *_bullets(provenance(report))]),
+        bullets("Protocol", report.protocol), bullets("Files", [f"[{name}]({name})" for name in files]),
+        bullets("Provenance", provenance(report)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -141,7 +140,7 @@ def _shrunk(report: EncoderReport) -> str:
             share += f" ({s.ratio.ci95[0]:.1%}..{s.ratio.ci95[1]:.1%})"
         figure = f"{_WHAT[s.task]} {_metric(s.metric)}, {_WHERE[s.scope]}"
         rows.append((s.encoder, figure, str(s.dims or "all"), s.precision, _value(s.value, True), share))
-    return "## Smaller vectors\n\n" + "\n".join(_columns(rows, markdown=True))
+    return "## Smaller vectors\n\n" + piped(rows)
 
 
 def _encoders(report: EncoderReport) -> str:
@@ -149,18 +148,4 @@ def _encoders(report: EncoderReport) -> str:
     for name, e in report.encoders.items():
         without = "not tuned" if e.holdout is None else f"{e.holdout:g} of the items"
         rows.append((name, f"`{e.source}`", e.fingerprint, str(e.dim), e.fusion, ", ".join(e.parts), without))
-    return "\n".join(_columns(rows, markdown=True))
-
-
-def _bullets(lines: Sequence[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
-
-
-def _columns(rows: Sequence[Sequence[str]], markdown: bool = False) -> list[str]:
-    """Rows as aligned text, or as a Markdown table; the first row is the head."""
-    if markdown:
-        piped = ["| " + " | ".join(row) + " |" for row in rows]
-        return [piped[0], "|" + " --- |" * len(rows[0]), *piped[1:]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    return piped(rows)

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from bench.documents import where
 from bench.encoder.seeds import recipes
 from bench.graph.baselines import fit
 from bench.graph.figures import SCHEMA_VERSION, RankReport, Slice, SystemRow
 from bench.graph.metrics import intervals, recall_among
+from bench.graph.rank_files import write_rank
 from bench.graph.stores import VectorRanker, open_store
-from bench.graph.tables import compact_table, markdown, protocol
+from bench.graph.tables import compact_table, protocol
 from bench.inputs import queries_digest
 from bench.provenance import came_about, command_words
 from navigator.contracts import Catalog, is_current, publish
-from navigator.contracts.manifest import write_text
 from navigator.contracts.report import Split
 from navigator.contracts.signals import Query, make_queries
 from navigator.metrics import ranking_metrics
@@ -102,9 +101,7 @@ def rank_systems(options: Options) -> dict[str, Any]:
     with publish(options.out, KIND, config, inputs, options.seed) as work:
         answers = {name: _answer(name, options, world, stores) for name in (*options.systems, *stores)}
         report = _report(options, world, answers, inputs)
-        _write_per_owner(work.path / "per_owner.parquet", answers, world.queries)
-        write_text(work.path / "report.md", markdown(report, ["report.json", "per_owner.parquet"]))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_rank(work.path, report, {name: (a.values, a.cold) for name, a in answers.items()}, world.queries)
         work.metrics = _means(report)
     return _summary(options.out, report, unchanged=False)
 
@@ -174,31 +171,12 @@ def _rows(options: Options, world: World, answers: dict[str, Answer]) -> dict[st
     return rows
 
 
-def _write_per_owner(path: Path, answers: dict[str, Answer], queries: list[Query]) -> None:
-    """per_owner.parquet: system, owner, n_history, n_targets, the metrics, and cold recall (null without a cold target)."""
-    shared = {
-        "owner": pa.array([q.query_id for q in queries], pa.string()),
-        "n_history": pa.array([len(q.history) for q in queries], pa.int32()),
-        "n_targets": pa.array([len(set(q.targets)) for q in queries], pa.int32()),
-    }
-    tables = []
-    for name, answer in answers.items():
-        cold = np.full(len(queries), np.nan)
-        cold[answer.cold[0]] = answer.cold[1]
-        named = {"system": pa.array([name] * len(queries), pa.string()).dictionary_encode()}
-        values = {metric: pa.array(value, pa.float64()) for metric, value in answer.values.items()}
-        tables.append(pa.table(named | shared | values | {"cold_recall": pa.array(cold, from_pandas=True)}))
-    pq.write_table(
-        pa.concat_tables(tables, promote_options="permissive").unify_dictionaries(), path, compression="zstd"
-    )
-
-
 def _means(report: RankReport) -> dict[str, dict[str, float]]:
     return {name: {m: figure.mean for m, figure in row.figures.items()} for name, row in report.systems.items()}
 
 
 def _summary(out: Path, report: RankReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact_table(report)}\n\nreport: {out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact_table(report)}\n\n{where(out, unchanged)}"
     return {
         "out": str(out), "unchanged": unchanged, "owners": report.n_owners, "systems": _means(report), "text": text,
     }  # fmt: skip

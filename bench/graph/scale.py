@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.documents import where, write_documents
 from bench.graph.scale_figures import SCHEMA_VERSION, ScaleReport, Size
 from bench.graph.scale_tables import growth, markdown, table
 from bench.graph.synthetic import write_synthetic
@@ -57,8 +58,7 @@ def measure_scale(edges: list[int], out: Path, work: Path, samples: int, walks: 
         line = command_words(["navigator-bench", "graph", "scale"], words)
         report = ScaleReport(sizes=sizes, growth=growth(sizes), **came_about(seed, line, config, {}, _PROTOCOL))
         plot(report.sizes, published.path / "scale.png")
-        write_text(published.path / "report.md", markdown(report))
-        write_text(published.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(published.path, report, markdown(report))
         for number in edges:
             (published.path / f"size-{number}.json").unlink()
         published.metrics = dict(report.growth)
@@ -135,6 +135,6 @@ def _bytes(folder: Path) -> int:
 
 
 def _answer(out: Path, report: ScaleReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{table(report.sizes)}\n\nreport: {out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{table(report.sizes)}\n\n{where(out, unchanged)}"
     sizes = {str(size.saves): size.model_dump() for size in report.sizes}
     return {"out": str(out), "unchanged": unchanged, "sizes": sizes, "growth": report.growth, "text": text}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bench.graph.scale_figures import ScaleReport, Size
-from bench.markdown import bullets, provenance
+from bench.markdown import bullets, piped, provenance
 
 GROWING = ("build_s", "build_peak_mb", "open_ms")
 
@@ -44,10 +44,9 @@ def table(sizes: Sequence[Size]) -> str:
 
 def markdown(report: ScaleReport) -> str:
     """report.md, beside scale.png."""
-    piped = ["| " + " | ".join(line) + " |" for line in rows(report.sizes)]
     found = [f"{name}: {exponent:.2f}" for name, exponent in report.growth.items()]
     parts = [
-        "# The taste graph at scale", "\n".join([piped[0], "|" + " ---: |" * len(rows(report.sizes)[0]), *piped[1:]]),
+        "# The taste graph at scale", piped(rows(report.sizes)),
         "![scale.png](scale.png)", bullets("Growth exponents", found), bullets("Protocol", report.protocol),
         bullets("Provenance", provenance(report)),
     ]  # fmt: skip

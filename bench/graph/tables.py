@@ -6,20 +6,22 @@ from typing import Any
 from bench.encoder.figures import Figure
 from bench.graph.figures import RankReport, SystemRow
 from bench.intervals import RESAMPLES
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import aligned, bullets, piped, provenance, stamp
 
 
 def compact_table(report: RankReport) -> str:
     """Plain text columns for a terminal, with a line that says what was asked and where."""
-    rows = _table(report)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([_summary(report), "", lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join([_summary(report), "", *aligned(_table(report))])
 
 
-def markdown(report: RankReport, files: Sequence[str]) -> str:
-    """report.md; `files` are names of the other files beside it."""
-    head, *body = ["| " + " | ".join(row) + " |" for row in _table(report)]
+def markdown(report: RankReport, files: Sequence[str], picture: str) -> str:
+    """report.md.
+
+    Args:
+        report: the figures.
+        files: names of the other files beside it.
+        picture: name of the plot beside it.
+    """
     notes = [
         f"{name}: " + "; ".join(words)
         for name, row in report.systems.items()
@@ -27,7 +29,7 @@ def markdown(report: RankReport, files: Sequence[str]) -> str:
     ]  # fmt: skip
     parts = [
         f"# Ranking by the taste graph: {report.task}", _summary(report),
-        "\n".join([head, "|" + " --- |" * len(_table(report)[0]), *body]),
+        f"![NDCG@{report.k} by system]({picture})", piped(_table(report)),
         bullets("Notes", notes), bullets("Protocol", report.protocol),
         bullets("Files", [f"[{name}]({name})" for name in files]),
         bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.language.command import STOCK
 from bench.language.figures import DESCRIBED, PLAIN, SHUFFLED, Continuation, LanguageReport
 from bench.language.options import Inputs, Options, open_inputs
@@ -16,7 +17,6 @@ from bench.language.summary import Measured, model_rows
 from bench.language.tables import compact_table, markdown, protocol
 from bench.provenance import came_about
 from navigator.contracts import is_current, publish
-from navigator.contracts.manifest import write_text
 from navigator.encode_commands import resolve_backbone
 from navigator.perplexity import continue_item, score_descriptions, score_plain
 from navigator.recommend import Recommender
@@ -41,8 +41,7 @@ def compare_language(options: Options) -> dict[str, Any]:
         measured = {name: _measure(name, options, inputs) for name in options.models} | stock
         report = _report(options, inputs, measured)
         _write_per_text(work.path / "per_text.parquet", measured, inputs)
-        write_text(work.path / "report.md", markdown(report, ["report.json", "per_text.parquet"]))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(work.path, report, markdown(report, [*DOCUMENTS, "per_text.parquet"]))
         work.metrics = main_figures(report)
     return _answer(options.out, report, unchanged=False)
 
@@ -117,7 +116,7 @@ def _write_per_text(path: Path, measured: dict[str, Measured], inputs: Inputs) -
 
 
 def _answer(out: Path, report: LanguageReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact_table(report)}\n\nreport: {out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact_table(report)}\n\n{where(out, unchanged)}"
     return {
         "out": str(out), "unchanged": unchanged, "held_out": report.held_out.model_dump(), "models": main_figures(report),
         "text": text,

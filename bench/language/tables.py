@@ -6,7 +6,7 @@ from typing import Any
 from bench.encoder.figures import Figure
 from bench.intervals import RESAMPLES
 from bench.language.figures import DESCRIBED, PLAIN, SHUFFLED, LanguageReport
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import aligned, bullets, literal, piped, provenance, stamp
 from navigator.prompts import DESCRIBE, DESCRIBE_TOKENS, HELD_OUT_FOR_LANGUAGE
 
 _SETS = {DESCRIBED: "descriptions", SHUFFLED: "with another item", PLAIN: "plain English"}
@@ -14,21 +14,15 @@ _SETS = {DESCRIBED: "descriptions", SHUFFLED: "with another item", PLAIN: "plain
 
 def compact_table(report: LanguageReport) -> str:
     """Plain text columns for a terminal, with a line that says what was asked, and what the models write."""
-    rows = _table(report)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     words = [f"{label}: {text}" for label, text in _written(report)]
-    return "\n".join(
-        [_summary(report), "", lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", *words]
-    ).rstrip()
+    return "\n".join([_summary(report), "", *aligned(_table(report)), "", *words]).rstrip()
 
 
 def markdown(report: LanguageReport, files: Sequence[str]) -> str:
     """report.md; `files` are names of the other files beside it."""
-    head, *body = ["| " + " | ".join(row) + " |" for row in _table(report, intervals=True)]
     parts = [
-        "# Language before and after", _summary(report), "\n".join([head, "|" + " --- |" * (body[0].count("|") - 1), *body]),
-        bullets("What the models write after an item", [f"{label}: {text}" for label, text in _written(report)]),
+        "# Language before and after", _summary(report), piped(_table(report, intervals=True)),
+        bullets("What the models write after an item", [literal(f"{label}: {text}") for label, text in _written(report)]),
         bullets("Models", _sizes(report)), bullets("Protocol", report.protocol),
         bullets("Files", [f"[{name}]({name})" for name in files]), bullets("Provenance", provenance(report)),
     ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.encoder.seeds import recipes
 from bench.inputs import queries_digest
 from bench.provenance import came_about
@@ -11,14 +13,14 @@ from bench.taste.assemble import contenders, input_fingerprints
 from bench.taste.figures import PROTOCOL, SCHEMA_VERSION, SystemRow, TasteReport, TriedRow
 from bench.taste.options import Options
 from bench.taste.summary import Values, slice_row, write_per_query
-from bench.taste.tables import compact_tables, markdown, protocol
-from bench.taste.tune import Contender, Tried, answer, measures, tune
+from bench.taste.tables import compact_tables, given, markdown, protocol, slice_title
+from bench.taste.tune import TUNED_BY, Contender, Tried, answer, measures, tune
 from bench.taste.world import World, open_world
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import write_text
 from navigator.contracts.report import Split
 
 KIND = "taste-report"
+PICTURE = "quality.png"
 
 
 @dataclass
@@ -56,8 +58,8 @@ def compare_taste(options: Options) -> dict[str, Any]:
             _ask(contender, world, answers)
         report = _report(world, answers, config, inputs)
         write_per_query(work.path / "per_query.parquet", answers.values, world.final.queries, world.slices)
-        write_text(work.path / "report.md", markdown(report, ["report.json", "per_query.parquet"]))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        _draw(report, work.path / PICTURE)
+        write_documents(work.path, report, markdown(report, [*DOCUMENTS, "per_query.parquet"], PICTURE))
         work.metrics = _means(report)
     return _summary(options, report, False)
 
@@ -127,6 +129,16 @@ def among_new(world: World) -> str:
     )
 
 
+def _draw(report: TasteReport, path: Path) -> None:
+    from bench.interval_plot import interval_plot
+
+    panels = {
+        slice_title(name, row): {system: own.figures[TUNED_BY] for system, own in row.systems.items()}
+        for name, row in report.slices.items()
+    }
+    interval_plot(panels, "NDCG@10, 95 % interval", path, given(report))
+
+
 def _on_cuda(options: Options) -> bool:
     if not (options.models or any(name.startswith("sasrec") for name in options.systems)):
         return False
@@ -143,7 +155,7 @@ def _means(report: TasteReport) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _summary(options: Options, report: TasteReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact_tables(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact_tables(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "queries": report.n_queries,
         "settings": {name: row.settings for name, row in report.systems.items()}, "slices": _means(report), "text": text,

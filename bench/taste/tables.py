@@ -1,38 +1,51 @@
 """The report of `navigator-bench taste` as words: a table a slice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.encoder.figures import Figure
+from bench.encoder.seeds import recipes
 from bench.intervals import RESAMPLES
-from bench.markdown import bullets, provenance, stamp
-from bench.taste.figures import SliceRow, SystemRow, TasteReport
+from bench.markdown import aligned, bullets, piped, provenance, stamp
+from bench.taste.figures import Against, SliceRow, SystemRow, TasteReport
 from bench.taste.tune import TUNED_BY
 
 _HEADS = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "recall@10": "Recall@10", "recall@50": "Recall@50"}
 
 
 def compact_tables(report: TasteReport) -> str:
-    """Plain text for a terminal."""
+    """Plain text for a terminal: a slice's figures, then what was asked about (models, scores) against every rival."""
     parts = [_summary(report)]
+    subjects = given(report) or list(report.systems)
     for name, row in report.slices.items():
-        rows = _rows(row)
-        widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows
-        ]
-        parts.append("\n".join([_slice_title(name, row), lines[0], "  ".join("-" * w for w in widths), *lines[1:]]))
+        parts.append("\n".join([slice_title(name, row), *aligned(_figures(row, ("ndcg@10",)))]))
+        pairs = _pairs(row, subjects)
+        if pairs:
+            parts.append("\n".join(aligned([("system", "rival", "NDCG@10 - rival", "NDCG@10 / rival"), *pairs])))
     return "\n\n".join(parts)
 
 
-def markdown(report: TasteReport, files: Sequence[str]) -> str:
-    """report.md; `files` are names of the other files beside it."""
-    parts = [f"# Taste: {report.task}", _summary(report)]
+def given(report: TasteReport) -> list[str]:
+    """Recipes that came by --models and --scores: what a run is about, where it has any."""
+    words = [*report.config.get("models", []), *report.config.get("scores", [])]
+    return list(recipes(word.partition("=")[0] for word in words))
+
+
+def markdown(report: TasteReport, files: Sequence[str], picture: str) -> str:
+    """report.md.
+
+    Args:
+        report: the figures.
+        files: names of the other files beside it.
+        picture: name of the plot beside it.
+    """
+    parts = [f"# Taste: {report.task}", _summary(report), f"![NDCG@10 by slice and system]({picture})"]
     for name, row in report.slices.items():
-        head, *body = ["| " + " | ".join(line) + " |" for line in _rows(row)]
-        parts.append(
-            "\n".join([f"## {_slice_title(name, row)}", "", head, "|" + " --- |" * (head.count("|") - 1), *body])
-        )
+        parts += [f"## {slice_title(name, row)}", piped(_figures(row, tuple(_HEADS)))]
+        rivals = list(dict.fromkeys(rival for own in row.systems.values() for rival in own.against))
+        if rivals:
+            parts += ["NDCG@10 minus a rival's:", piped(_matrix(row, rivals, _minus))]
+            parts += ["NDCG@10 over a rival's:", piped(_matrix(row, rivals, _times))]
     parts += [
         bullets("Settings", [note for name, row in report.systems.items() for note in _settings(name, row)]),
         bullets("Runs", _runs(report)),
@@ -74,15 +87,37 @@ def protocol(config: dict[str, Any], resampled: str, among_new: str) -> list[str
     ]  # fmt: skip
 
 
-def _rows(row: SliceRow) -> list[tuple[str, ...]]:
-    rivals = list(dict.fromkeys(rival for own in row.systems.values() for rival in own.against))
-    heads = [f"NDCG@10 - {rival}" for rival in rivals] + [f"NDCG@10 / {rival}" for rival in rivals]
-    lines: list[tuple[str, ...]] = [("system", *_HEADS.values(), *heads)]
+def _figures(row: SliceRow, with_intervals: Sequence[str]) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = [("system", *_HEADS.values())]
     for name, own in row.systems.items():
-        minus = [_signed(own.against[r].minus[TUNED_BY]) if r in own.against else "-" for r in rivals]
-        times = [_value(t, 2) if r in own.against and (t := own.against[r].times) else "-" for r in rivals]
-        lines.append((name, *(_value(own.figures[metric]) for metric in _HEADS), *minus, *times))
+        cells = [_value(own.figures[m]) if m in with_intervals else f"{own.figures[m].mean:.4f}" for m in _HEADS]
+        lines.append((name, *cells))
     return lines
+
+
+def _matrix(row: SliceRow, rivals: Sequence[str], cell: Callable[[Against], str]) -> list[tuple[str, ...]]:
+    """A row a system, a column a rival."""
+    body = [
+        (name, *(cell(own.against[rival]) if rival in own.against else "-" for rival in rivals))
+        for name, own in row.systems.items()
+    ]
+    return [("system", *rivals), *body]
+
+
+def _pairs(row: SliceRow, subjects: Sequence[str]) -> list[tuple[str, ...]]:
+    return [
+        (name, rival, _minus(own), _times(own))
+        for name in subjects
+        for rival, own in row.systems[name].against.items()
+    ]  # fmt: skip
+
+
+def _minus(own: Against) -> str:
+    return _signed(own.minus[TUNED_BY])
+
+
+def _times(own: Against) -> str:
+    return "-" if own.times is None else _value(own.times, 2)
 
 
 def _settings(name: str, row: SystemRow) -> list[str]:
@@ -120,7 +155,8 @@ def _signed(figure: Figure) -> str:
     return f"{figure.mean:+.4f}{around}"
 
 
-def _slice_title(name: str, row: SliceRow) -> str:
+def slice_title(name: str, row: SliceRow) -> str:
+    """Name of a slice and how many queries it has."""
     return f"{name}: {row.n:,} queries" + (f" of {row.clusters:,} owners" if row.clusters != row.n else "")
 
 
