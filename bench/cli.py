@@ -1,4 +1,4 @@
-"""navigator-bench: run the systems side by side, compare two runs, measure encoders, the taste graph and the language."""
+"""navigator-bench: systems side by side, what they cost and bear, and whether a new one may take over."""
 
 import sys
 
@@ -7,16 +7,14 @@ from bench.compare import compare
 from bench.economics.command import cost
 from bench.encoder.command import encoder
 from bench.frontier.command import frontier
-from bench.graph.commands import rank, sampler, scale
-from bench.language.command import language
-from bench.load.command import load
 from bench.gold.command import check, make
 from bench.gold.command import run as run_gold
 from bench.graph.commands import rank, sampler, scale
 from bench.language.command import language
-from bench.product.command import product
+from bench.load.command import load
 from bench.overhead import overhead
 from bench.page.command import page
+from bench.product.command import product
 from bench.run import run
 from bench.shadow.command import shadow
 from bench.speed.command import latency
@@ -30,15 +28,15 @@ COMMANDS: Tree = {
     "cost": cost,
     "encoder": encoder,
     "frontier": frontier,
-    "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "gold": {"make": make, "check": check, "run": run_gold},
+    "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
-    "load": load,
-    "shadow": shadow,
-    "product": product,
     "latency": latency,
+    "load": load,
     "overhead": overhead,
     "page": page,
+    "product": product,
+    "shadow": shadow,
     "taste": taste,
 }
 
