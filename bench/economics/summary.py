@@ -40,6 +40,7 @@ def system_row(inputs: Inputs, name: str, maker: Maker) -> SystemRow:
     measured = None if part is None else inputs.how.get(part)
     return SystemRow(
         kind=part or "hosted", device=inputs.scene.devices[part] if part and measured else None, measured=measured,
+        priced=[] if part else inputs.priced(name),
         cost={capacity: _cost(maker(inputs.scene, capacity), inputs) for capacity in CAPACITIES},
     )  # fmt: skip
 
@@ -50,7 +51,11 @@ def rival_row(inputs: Inputs, ours: Maker, rival: Maker, capacity: Capacity) -> 
         c: point(break_even(ours(inputs.scene, c), rival(inputs.scene, c))) for c in CAPACITIES
     }
     found = swings(inputs.table, inputs.scene, ours, rival, capacity)
-    return RivalRow(break_even=points, sensitivity=[_swing_row(one, inputs) for one in found])
+    still = set(inputs.table) - {one.name for one in found} if points[capacity].state != "unknown" else set()
+    return RivalRow(
+        break_even=points, sensitivity=[_swing_row(one, inputs) for one in found],
+        unmoved=[name for name, one in inputs.table.items() if one.vary and name in still],
+    )  # fmt: skip
 
 
 def curves(inputs: Inputs, named: Mapping[str, Maker], rivals: Mapping[str, RivalRow]) -> Curves:
