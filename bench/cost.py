@@ -32,12 +32,17 @@ def frontier_cost(name: str, n_history: int, n_candidates: int) -> tuple[float, 
     return usd, assumptions, tokens_in + tokens_out
 
 
+def usd_per_piece(usd_per_hour: float, per_second: float) -> float:
+    """US$ for one request (or item) on a machine that does nothing else, `per_second` of them."""
+    return usd_per_hour / 3600 / per_second
+
+
 def machine_cost(throughput_rps: float | None, machine: Machine) -> tuple[float | None, list[str]]:
     """US$ per 1,000 requests on an own machine and the assumptions; None where no throughput was measured."""
     if not throughput_rps:
         return None, []
-    return machine.usd_per_hour / (throughput_rps * 3600) * 1000, [
+    return usd_per_piece(machine.usd_per_hour, throughput_rps) * 1000, [
         f"machine at US$ {machine.usd_per_hour:g} an hour ({machine.what})",
         "one closed-loop worker, busy all the time; no batching, no idle hours",
-        "item vectors, graph and index are computed beforehand and not counted here",
+        "item vectors, graph and index are computed beforehand and not counted here; `navigator-bench cost` counts them",
     ]

@@ -40,6 +40,11 @@ def test_straight_lines_by_hand():
     assert break_even(line(5, 1), line(5, 1)).state == "never"  # equal is not cheaper
     assert break_even(line(4, 1), line(5, 1)).state == "always"
     assert break_even(CostLine({"refresh": None}), line(5, 1)).state == "unknown"
+    hundred, ten = line(5, usd=100, step=100), line(5, usd=10, step=10)  # 1 a request each, in other steps
+    assert break_even(hundred, ten).state == "level" and break_even(ten, hundred).state == "level"
+    assert (
+        break_even(hundred, line(5, usd=10 + 1e-8, step=10)).state == "level"
+    )  # it would take millions of steps to tell
 
 
 def test_whole_machines_by_hand():

@@ -45,6 +45,17 @@ def test_the_whole_command_on_measured_reports(capsys, tmp_path):
     assert report["systems"]["swapped"]["measured"] == f"{ONE_WORKER} (cpu)" and report["missing"] == {}
     by_hand = 0.10 / 3600 / (measured * 0.4) * 1000
     assert report["systems"]["swapped"]["cost"]["fractional"]["usd_per_1000"]["serving"] == pytest.approx(by_hand)
+    row = report["rivals"]["frontier:gpt-5-mini"]
+    varied = {one["input"] for one in row["sensitivity"]} | set(row["unmoved"])
+    assert set(report["inputs_table"]) - varied == {
+        "requests_per_day",
+        "history_items",
+        "candidate_items",
+    }  # none dropped
+    assert (
+        "usd_per_gpu_hour" in row["unmoved"]
+        and "no reasoning tokens" in report["systems"]["frontier:gpt-5-mini"]["priced"][2]
+    )
     words_ = (tmp_path / "r" / "report.md").read_text()
     assert all(name in words_ for name in report["inputs_table"])  # every input is listed
     made = {path.name for path in (tmp_path / "r").iterdir()}

@@ -43,11 +43,17 @@ class CostRow(_Row):
 
 
 class SystemRow(_Row):
-    """One system: ours, native (own machines) or hosted (paid by the token); `measured` says how its speed was."""
+    """One system: ours, native (own machines) or hosted (paid by the token).
+
+    Attributes:
+        device, measured: where and how its speed was measured; null where it was not, and of hosted ones.
+        priced: of hosted ones, the prices and tokens behind the cost.
+    """
 
     kind: Literal["ours", "native", "hosted"]
     device: str | None
     measured: str | None
+    priced: list[str]
     cost: dict[Capacity, CostRow]
 
 
@@ -71,10 +77,16 @@ class SwingRow(_Row):
 
 
 class RivalRow(_Row):
-    """Ours against one rival: break-even by capacity, and what moves it (widest first; with the report's own capacity)."""
+    """Ours against one rival.
+
+    Attributes:
+        sensitivity: with the report's capacity, what moves the break-even, the widest first.
+        unmoved: inputs that move nothing there when halved and doubled; empty where the break-even is unknown.
+    """
 
     break_even: dict[Capacity, Point]
     sensitivity: list[SwingRow]
+    unmoved: list[str]
 
 
 class Curves(_Row):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from bench.cost import load_prices, model_price
+from bench.cost import frontier_cost, load_prices, model_price
 from bench.economics.assumptions import Assumption, Assumptions, assumptions
 from bench.economics.lines import Part, Scene
 from bench.economics.options import Options
@@ -55,6 +55,11 @@ class Inputs:
     def missing(self) -> dict[str, str]:
         """Unmeasured input -> the command that measures it."""
         return {name: MEASURE[name] for name, entry in self.table.items() if entry.value is None}
+
+    def priced(self, system: str) -> list[str]:
+        """The prices and tokens behind a hosted system's cost."""
+        items = int(self.scene.known("history_items")), int(self.scene.known("candidate_items"))
+        return frontier_cost(self.models[system], *items)[1]
 
 
 def open_inputs(options: Options) -> Inputs:

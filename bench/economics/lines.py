@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.cost import frontier_cost
+from bench.cost import frontier_cost, usd_per_piece
 from bench.economics.speeds import Device
 
 DAYS = 365.25 / 12  # in a month
@@ -116,7 +116,7 @@ def own(scene: Scene, capacity: Capacity, name: Own) -> CostLine:
     if rps is None:
         return CostLine(fixed, {SERVING: None})
     if capacity == "fractional":
-        return CostLine(fixed, {SERVING: hourly / 3600 / (rps * scene.known("utilisation"))})
+        return CostLine(fixed, {SERVING: usd_per_piece(hourly, rps * scene.known("utilisation"))})
     units = scene.known("gpus_per_machine") if device == "cuda" else 1.0
     most = rps * units * 3600 * HOURS
     planned = most * scene.known("load_at_peak") / scene.known("peak_factor")
@@ -135,7 +135,7 @@ def vectors(scene: Scene, share: float) -> dict[str, float | None]:
     if not share:
         return {}
     items, rate = scene.known("catalogue_items"), scene.values["items_embedded_per_s"]
-    each = None if rate is None else scene.hourly("embedding") / 3600 / rate  # US$ an item
+    each = None if rate is None else usd_per_piece(scene.hourly("embedding"), rate)
     first = items / scene.known("first_embedding_months") + items * scene.known("new_share_per_day") * DAYS
     again = items * (scene.known("refresh_share_per_day") * DAYS + scene.known("encoder_releases_per_year") / 12)
     gigabytes = items * scene.known("vector_dim") * scene.known("bytes_per_value") / 1e9

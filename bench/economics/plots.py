@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.economics.figures import CostReport, Point
 from bench.economics.lines import COMPONENTS
@@ -114,6 +114,7 @@ def tornado(report: CostReport, rival: str, path: Path) -> bool:
     at.set_yticks(range(len(shown)), [one.input for one in shown], fontsize=8)
     at.axvline(base, color="#0f172a", linewidth=1)
     at.set_xscale("log")
+    at.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     at.margins(x=0.15)
     _plain(at, f"break-even with {rival}, requests a day (as assumed: {quantity(base)})")
     at.set_title("Each input halved (blue) and doubled (red), within what is allowed", loc="left", fontsize=10)

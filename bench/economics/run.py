@@ -52,7 +52,8 @@ def _report(options: Options, inputs: Inputs) -> CostReport:
     return CostReport(
         verdict=verdict(options.ours, options.capacity, demand, systems, rivals, inputs.missing),
         capacity=options.capacity, ours=options.ours, requests_a_day=demand, inputs_table=input_rows(inputs),
-        systems=systems, rivals=rivals, curves=curves(inputs, named, rivals), caveats=inputs.caveats, missing=inputs.missing,
+        systems=systems, rivals=rivals, curves=curves(inputs, named, rivals, options.capacity),
+        caveats=inputs.caveats, missing=inputs.missing,
         **came_about(SEED, options.command_line(), options.config(), inputs.fingerprints, protocol(inputs)),
     )  # fmt: skip
 

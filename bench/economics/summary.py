@@ -13,7 +13,7 @@ from bench.economics.lines import DAYS, Capacity, CostLine, Own, hosted, own, pe
 from bench.economics.sensitivity import Maker, Swing, swings
 
 CAPACITIES: tuple[Capacity, ...] = get_args(Capacity)
-CURVE_POINTS = 241
+CURVE_POINTS = 161
 OURS: Final = "ours"
 NATIVE: Final = "native"
 
@@ -40,6 +40,7 @@ def system_row(inputs: Inputs, name: str, maker: Maker) -> SystemRow:
     measured = None if part is None else inputs.how.get(part)
     return SystemRow(
         kind=part or "hosted", device=inputs.scene.devices[part] if part and measured else None, measured=measured,
+        priced=[] if part else inputs.priced(name),
         cost={capacity: _cost(maker(inputs.scene, capacity), inputs) for capacity in CAPACITIES},
     )  # fmt: skip
 
@@ -50,22 +51,29 @@ def rival_row(inputs: Inputs, ours: Maker, rival: Maker, capacity: Capacity) -> 
         c: point(break_even(ours(inputs.scene, c), rival(inputs.scene, c))) for c in CAPACITIES
     }
     found = swings(inputs.table, inputs.scene, ours, rival, capacity)
-    return RivalRow(break_even=points, sensitivity=[_swing_row(one, inputs) for one in found])
+    still = set(inputs.table) - {one.name for one in found} if points[capacity].state != "unknown" else set()
+    return RivalRow(
+        break_even=points, sensitivity=[_swing_row(one, inputs) for one in found],
+        unmoved=[name for name, one in inputs.table.items() if one.vary and name in still],
+    )  # fmt: skip
 
 
-def curves(inputs: Inputs, named: Mapping[str, Maker], rivals: Mapping[str, RivalRow]) -> Curves:
-    """Costs over demand, from well below to well above the assumed demand and every break-even."""
+def curves(
+    inputs: Inputs, named: Mapping[str, Maker], rivals: Mapping[str, RivalRow], capacity: Capacity
+) -> Curves:  # fmt: skip
+    """Costs over demand, from well below to well above the assumed demand and every break-even with `capacity`."""
     marks = [inputs.scene.known("requests_per_day")]
-    marks += [at.requests_a_day for row in rivals.values() for at in row.break_even.values() if at.requests_a_day]
+    found = [row.break_even[capacity].requests_a_day for row in rivals.values()]
+    marks += [day for day in found if day]
     days = sorted({*marks, *np.geomspace(min(marks) / 30, max(marks) * 30, CURVE_POINTS).tolist()})
-    found: dict[str, dict[Capacity, list[float]]] = {}
+    drawn: dict[str, dict[Capacity, list[float]]] = {}
     for name, maker in named.items():
-        for capacity in CAPACITIES:
-            line = maker(inputs.scene, capacity)
+        for bought in CAPACITIES:
+            line = maker(inputs.scene, bought)
             costs = [per_1000(line.total(day * DAYS), day * DAYS) for day in days]
             if None not in costs:
-                found.setdefault(name, {})[capacity] = [usd for usd in costs if usd is not None]
-    return Curves(requests_a_day=days, usd_per_1000=found)
+                drawn.setdefault(name, {})[bought] = [float(f"{usd:.6g}") for usd in costs if usd is not None]
+    return Curves(requests_a_day=days, usd_per_1000=drawn)
 
 
 def point(found: BreakEven) -> Point:

@@ -12,6 +12,7 @@ from bench.markdown import bullets, provenance, stamp
 _NOT_COUNTED = [
     "people, networks, egress, the pictures' own storage and reading them at request time (which the native model and hosted "
     "models do)",
+    "memory in which histories are kept between requests (swapped-prefix), and features that are kept (native-features)",
     "a hosted model's reasoning tokens and retries: its cost is a lower bound (raise it with --assume.hosted_price_factor)",
     "quality: `navigator-bench run` measures it; a cheaper answer may be a worse one",
 ]
@@ -73,10 +74,12 @@ def markdown(report: CostReport, files: Sequence[str], pictures: Sequence[str]) 
         *(
             f"## What moves the break-even with {name}\n\n{BOUGHT[report.capacity]}, requests a day.\n\n"
             + _pipes(_swings(row.sensitivity))
+            + f"\n\nNothing is moved by {', '.join(row.unmoved)}."
             for name, row in report.rivals.items()
             if row.sensitivity
         ),
         f"## Assumptions and measurements\n\n{_pipes(_inputs(report))}",
+        bullets("Hosted models", [f"{n}: {'; '.join(row.priced)}" for n, row in report.systems.items() if row.priced]),
         bullets("Not counted", _NOT_COUNTED), bullets("Protocol", report.protocol),
         bullets("Files", [f"[{name}]({name})" for name in files]), bullets("Provenance", provenance(report)),
     ]  # fmt: skip
@@ -125,7 +128,7 @@ def _inputs(report: CostReport) -> list[tuple[str, ...]]:
     rows = [
         (
             name,
-            "not measured" if one.value is None else f"{one.value:,.6g}",
+            "not measured" if one.value is None else f"{float(f'{one.value:.6g}'):,.10g}",
             one.unit,
             one.what,
             one.source,
