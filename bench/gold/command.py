@@ -1,6 +1,5 @@
 """The commands of `navigator-bench gold`: from a sample that people grade to a frozen set that systems are scored on."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -64,33 +63,15 @@ def make(
     """
     names = ["a", "b"] if annotators is None else annotators
     ranked_by = Systems(
-        ["popularity", "item-knn"] if systems is None else systems,
-        vectors or {},
-        models or {},
-        encoder,
-        settings,
-        device,
-    )
-    ranked_by.check()
-    odd = next((name for name in names if not re.fullmatch(r"[\w-][\w.-]*", name) or names.count(name) > 1), None)
-    if odd is not None or not names:
-        raise UserError(
-            f"annotators {', '.join(names) or 'none'}: allowed are names of letters, digits, dot, dash and underscore, "
-            "each once"
-        )
-    for name, value, least in (("queries", queries, 1), ("depth", depth, 1), ("random", random, 0), ("show", show, 0)):
-        if value < least:
-            raise UserError(f"{name} is {value}; allowed are whole numbers from {least}")
-    if not 0 <= overlap <= 1:
-        raise UserError(f"overlap is {overlap}; allowed is a share from 0 to 1, such as 0.25")
+        ["popularity", "item-knn"] if systems is None else systems, vectors or {}, models or {}, encoder, settings, device
+    )  # fmt: skip
+    options = MakeOptions(
+        catalog, graph, out, ranked_by, queries, kinds, texts, allocation, depth, random, held_out, names, overlap, show, seed
+    )  # fmt: skip
+    options.check()
     from bench.gold.make import make_task
 
-    return make_task(
-        MakeOptions(
-            catalog, graph, out, ranked_by, queries, kinds, texts, allocation, depth, random, held_out, names, overlap,
-            show, seed,
-        )
-    )  # fmt: skip
+    return make_task(options)
 
 
 def check(

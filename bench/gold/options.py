@@ -108,6 +108,26 @@ class MakeOptions:
     show: int
     seed: int
 
+    def check(self) -> None:
+        """Refuse odd names and values out of range.
+
+        Raises:
+            UserError: see above.
+        """
+        self.ranked_by.check()
+        names = self.annotators
+        odd = next((name for name in names if not re.fullmatch(r"[\w-][\w.-]*", name) or names.count(name) > 1), None)
+        if odd is not None or not names:
+            raise UserError(
+                f"annotators {', '.join(names) or 'none'}: allowed are names of letters, digits, dot, dash and underscore, "
+                "each once"
+            )
+        for name, least in (("queries", 1), ("depth", 1), ("random", 0), ("show", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} is {getattr(self, name)}; allowed are whole numbers from {least}")
+        if not 0 <= self.overlap <= 1:
+            raise UserError(f"overlap is {self.overlap}; allowed is a share from 0 to 1, such as 0.25")
+
     def config(self) -> dict[str, Any]:
         """What decides the sample beside the inputs."""
         left_out = ("catalog", "graph", "out", "texts", "ranked_by")
