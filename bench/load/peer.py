@@ -131,9 +131,10 @@ def _wrk(target: Target, clients: int, seconds: float) -> Times:
             ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "60s", "-s", str(script), target.url]
         )
     line = next((line for line in said.splitlines() if line.startswith("RESULT ")), None)
-    if line is None or line.split()[5] != "0":
-        raise UserError(f"wrk had failures: {said}")
-    return dict(zip((*PERCENTILES, "requests"), map(float, line.split()[1:5]), strict=True))
+    told = [float(word) for word in line.split()[1:]] if line else []
+    if not told or told[4] or not told[3]:
+        raise UserError(f"wrk had failures or no answer: {said}")
+    return dict(zip((*PERCENTILES, "requests"), told[:4], strict=True))
 
 
 def _run(command: list[str]) -> str:

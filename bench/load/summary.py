@@ -13,6 +13,7 @@ from bench.load.steps import AFTER, CALM, OVERLOAD, UNLOADED, Step, ok_per_secon
 IN_A_ROW, MAY_BE_SLOW = 20, 3  # requests that must be as in calm, and how many of them may be above its P95
 TIMES_UNLOADED = 2.0
 AT = 0.7
+MAY_FAIL = 0.01  # else refusing whoever would wait would pass for being fast
 BUSY = 0.8  # share of a core above which the generator may be what was measured
 
 
