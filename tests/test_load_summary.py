@@ -74,7 +74,9 @@ def test_a_late_or_busy_generator_is_flagged_and_proves_nothing():
         phases = [figures for own in (unloaded, opened) for figures in phase_rows(own, OPTIONS, 10)]
         return checks(phases, [unloaded, opened], OPTIONS)
 
-    good, bad, over = at_70(on_time), at_70(late), at_70(slow)
+    refusing = step("open-0.7", [row("open-0.7", i, 90, "ok" if i else "http_429", late_ms=1) for i in range(10)])
+    good, bad, over, refuses = at_70(on_time), at_70(late), at_70(slow), at_70(refusing)
+    assert refuses["at_70_percent"].met is False and "10.0% not answered" in refuses["at_70_percent"].note
     assert good["at_70_percent"].met is True and good["at_70_percent"].value == pytest.approx(1.8)
     assert bad["at_70_percent"].met is None and "P99 30.0 ms, allowed 20" in bad["at_70_percent"].note
     assert over["at_70_percent"].met is False

@@ -46,9 +46,13 @@ def up(options: Options) -> Iterator[Loaded]:
         yield Loaded(_target(options, options.url, read_bodies(options)), None)
         return
     bodies = read_bodies(options)
-    with _server(serving(options)) as port:
-        base = f"http://127.0.0.1:{port}"
-        yield Loaded(_target(options, base + RANK, bodies), base + COUNTS)
+    with server(serving(options)) as port:
+        yield Loaded(_target(options, local(port, RANK), bodies), local(port, COUNTS))
+
+
+def local(port: int, route: str) -> str:
+    """The address of a route of `server`."""
+    return f"http://127.0.0.1:{port}{route}"
 
 
 def serving(options: Options) -> Serving:
@@ -112,8 +116,12 @@ def _target(options: Options, url: str, bodies: list[bytes]) -> Target:
 
 
 @contextmanager
-def _server(served: Serving) -> Iterator[int]:
-    """The port of a server process; its own session, so that Ctrl-C reaches the bench alone, which then ends it."""
+def server(served: Serving) -> Iterator[int]:
+    """The port of a server process; its own session, so that Ctrl-C reaches the bench alone, which then ends it.
+
+    Raises:
+        UserError: it does not start; why, in its words.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.load.served"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
