@@ -61,6 +61,13 @@ def test_parquet_and_json_lines_are_the_same_traffic(project, tmp_path):
     assert len({open_traffic(options(project, log=log), catalog).digest for log in logs}) == 1
 
 
+def test_a_log_beside_a_graph_asks_and_the_graph_says_what_is_cold(project, tmp_path):
+    catalog = Catalog.open(project / "catalog")
+    log = write_log(tmp_path / "log.jsonl", ROWS)
+    traffic = open_traffic(options(project, log=log, graph=project / "graph"), catalog)
+    assert len(traffic.requests) == 3 and traffic.saves is not None and traffic.held_out_by is None
+
+
 def test_every_line_of_a_text_file_asks(tmp_path):
     path = tmp_path / "queries.txt"
     path.write_text("red flag\n\nblue cat\n")
@@ -85,6 +92,11 @@ def test_a_graph_asks_with_what_it_holds_out_and_says_what_is_cold(project):
     assert [request.query for request in traffic.requests] == make_queries(sequences, "next-item", "test")
     counts = [sum(item in s.items + s.valid for s in sequences) for item in range(60)]
     assert traffic.saves is not None and traffic.saves.tolist() == counts
+    before = open_traffic(
+        options(project, graph=project / "graph", part="valid", task="board-completion"), catalog
+    ).saves
+    assert before is not None and before.tolist() == [sum(i in s.items for s in sequences) for i in range(60)]
+    assert traffic.held_out_by is not None
     some = open_traffic(options(project, graph=project / "graph", requests=3), catalog)
     assert len(some.requests) == 3 and all(one in traffic.requests for one in some.requests)
 

@@ -14,7 +14,7 @@ from bench.shadow.traffic import Traffic
 def protocol(options: Options, traffic: Traffic, sides: Sequence[Side]) -> list[str]:
     """For a run with these options."""
     cold = (
-        f"cold: every target has at most {options.cold_max} training or validation saves"
+        f"cold: every target has at most {options.cold_max} saves before, by boards and users together"
         if traffic.saves is not None
         else "cold is not known without --graph"
     )

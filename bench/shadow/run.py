@@ -37,7 +37,10 @@ def compare_shadow(options: Options) -> dict[str, Any]:
     """
     thresholds, catalog = load_thresholds(options.thresholds), Catalog.open(options.catalog)
     traffic = open_traffic(options, catalog)
-    sides = (open_side("old", options, catalog, traffic.graph), open_side("new", options, catalog, traffic.graph))
+    sides = (
+        open_side("old", options, catalog, traffic.held_out_by),
+        open_side("new", options, catalog, traffic.held_out_by),
+    )
     config = options.config() | {"schema_version": SCHEMA_VERSION, "protocol": PROTOCOL}
     inputs = _inputs(options, traffic, thresholds, sides)
     if is_current(options.out, KIND, config, inputs):
@@ -59,8 +62,8 @@ def compare_shadow(options: Options) -> dict[str, Any]:
 
 def _inputs(options: Options, traffic: Traffic, thresholds: Thresholds, sides: Sequence[Side]) -> dict[str, str]:
     found = {"catalog": fingerprint_of("catalog", options.catalog), "thresholds": thresholds.digest[:16]}
-    if traffic.graph is not None:
-        found["graph"] = traffic.graph
+    if options.graph is not None:
+        found["graph"] = fingerprint_of("graph", options.graph)
     if options.log is not None:
         found["log"] = file_digest(options.log)[:16]
     for label, side in zip(LABELS, sides, strict=True):

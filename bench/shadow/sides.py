@@ -25,7 +25,7 @@ from navigator.contracts.vectors import normalise
 from navigator.metrics import top_k
 
 Answer = tuple[np.ndarray, np.ndarray]
-ReadsQuery = Callable[[Sequence[int], str], np.ndarray]
+Scores = Callable[[Sequence[int], str], np.ndarray]
 
 
 class Side(Protocol):
@@ -60,14 +60,15 @@ class Local:
     """A side in this process: one query vector a request, compared with all items of its store.
 
     Attributes:
-        query: (history items of the catalogue that have a vector, text) -> (D,) query vector.
+        vectors: the store in catalogue order.
+        scores: (history items of the catalogue that have a vector, text) -> (1, n_items), -inf where there is no vector.
         reads_text: whether a text alone is enough to ask with.
     """
 
     about: ShadowSide
     words: str
     vectors: CatalogVectors
-    query: ReadsQuery
+    scores: Scores
     reads_text: bool
 
     @property
@@ -79,7 +80,7 @@ class Local:
         known = [item for item in asked.history if self.vectors.row[item] >= 0]
         if not known and not (asked.title and self.reads_text):
             raise RequestError(f"nothing to ask with: {_why(asked)}")
-        scores = self.vectors.scores(self.query(known, asked.title)[None])
+        scores = self.scores(known, asked.title)
         scores[0, list(asked.history)] = -np.inf
         items, best = top_k(scores, request.k)
         shown = items[0] >= 0
@@ -112,15 +113,27 @@ def _store(label: str, source: str, encoder: str | None, last: int, catalog: Cat
         from navigator.texts import text_vectors
 
         by_text = text_vectors(encoder, store)
+    content = _content(aligned, store.content_dim) if by_text is not None else aligned
 
-    def query(items: Sequence[int], text: str) -> np.ndarray:
-        parts = [aligned.unit[list(items[-last:])]]
-        parts += [by_text([text])] if text and by_text is not None else []
-        return normalise(np.concatenate(parts).mean(axis=0))
+    def scores(items: Sequence[int], text: str) -> np.ndarray:
+        told = by_text([text]) if text and by_text is not None else np.zeros((0, store.dim), np.float32)
+        if not items:
+            return content.scores(told[:, : store.content_dim])
+        parts = np.concatenate([aligned.unit[list(items[-last:])], told])
+        return aligned.scores(normalise(parts.mean(axis=0))[None])
 
-    read = "and of the text" if encoder else "(texts are not read: no encoder was given)"
+    read = (
+        "and of the text; texts alone are compared with the content of the vectors"
+        if encoder
+        else "(texts are not read: no encoder was given)"
+    )
     words = f"{label}: exact kNN around the unit mean of the latest {last} items {read}"
-    return Local(_about(source, {"vectors": Path(source)}), words, aligned, query, encoder is not None)
+    return Local(_about(source, {"vectors": Path(source)}), words, aligned, scores, encoder is not None)
+
+
+def _content(vectors: CatalogVectors, dim: int) -> CatalogVectors:
+    """Unit content parts: a text has no graph factors, and would prefer items that have none either (navigator.retrieve)."""
+    return vectors if dim == vectors.unit.shape[1] else CatalogVectors(vectors.row, normalise(vectors.unit[:, :dim]))
 
 
 def _model(
@@ -143,11 +156,11 @@ def _model(
 
     aligned = CatalogVectors.align(store, catalog.item_ids, label)
 
-    def query(items: Sequence[int], text: str) -> np.ndarray:
-        return recommender.query_vectors([aligned.rows_of(items)], [text])[0]
+    def scores(items: Sequence[int], text: str) -> np.ndarray:
+        return aligned.scores(recommender.query_vectors([aligned.rows_of(items)], [text]))
 
     words = f"{label}: exact kNN around the model's query from the latest {recommender.max_history} items and the text"
-    return Local(_about(source, {"model": model, "vectors": vectors}), words, aligned, query, encoder is not None)
+    return Local(_about(source, {"model": model, "vectors": vectors}), words, aligned, scores, encoder is not None)
 
 
 def _why(asked: Query) -> str:

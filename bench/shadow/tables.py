@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.encoder.figures import Figure
 from bench.markdown import bullets, provenance, stamp
-from bench.shadow.figures import ShadowReport, SideRow, SliceRow
+from bench.shadow.figures import ShadowReport, Shift, SideRow, SliceRow
 from bench.shadow.measured import MEANING
 from navigator.contracts.shadow import RuleResult
 
@@ -82,6 +82,7 @@ def sides(report: ShadowReport) -> Table:
             ("top 1 % of items", "concentration"),
         )
     ]
+    lines.append(("score of the same item, new - old", "", "", _shift(report.score_shift)))
     lines += [
         (f"score in {place} place", *(_score(own, place) for own in both), "") for place in ("first", "tenth")
     ]  # fmt: skip
@@ -116,6 +117,10 @@ def _latency(side: SideRow, cut: str) -> str:
 def _score(side: SideRow, place: str) -> str:
     value = None if side.scores is None else getattr(side.scores, place)
     return "-" if value is None else f"{value:.4f}"
+
+
+def _shift(shift: Shift | None) -> str:
+    return "-" if shift is None else f"{shift.mean:+.4f} (P5 {shift.p5:+.4f}, P95 {shift.p95:+.4f}; n {shift.n:,})"
 
 
 def _figure(figure: Figure | None, sign: str = "") -> str:

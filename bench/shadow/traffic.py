@@ -30,8 +30,8 @@ class Traffic:
     Attributes:
         described: where they come from, in words.
         resampled: what intervals draw, in words; `clusters` (n,): what each request belongs to, None where it stands alone.
-        saves: (n_items,) training and validation saves of each item; None without a graph.
-        graph: fingerprint of the graph, if one was given.
+        saves: (n_items,) saves of each item, by boards and users, before the ones that are asked for; None without a graph.
+        held_out_by: fingerprint of the graph whose held-out saves ask; whatever was made with another may know them.
         left_out: what was left out of requests, in words -> how many.
     """
 
@@ -41,7 +41,7 @@ class Traffic:
     clusters: np.ndarray | None
     left_out: dict[str, int]
     saves: np.ndarray | None = None
-    graph: str | None = None
+    held_out_by: str | None = None
 
     @property
     def digest(self) -> str:
@@ -66,16 +66,16 @@ def open_traffic(options: Options, catalog: Catalog) -> Traffic:
 
     taste_graph = TasteGraph.open(options.graph, catalog, purpose="bench")
     sequences = taste_graph.sequences
-    saved = [item for sequence in sequences for item in sequence.items + sequence.valid]
+    asks_valid = options.log is None and options.part == "valid"
+    saved = [item for s in sequences for item in (s.items if asks_valid else s.items + s.valid)]
+    saves = np.bincount(np.array(saved, np.int64), minlength=len(catalog.item_ids))
     if options.log is not None:
-        found = _from_log(read_log(options.log), options, catalog)
-    else:
-        queries = make_queries(sequences, options.task, options.part)
-        owners = board_owners(catalog, queries) if options.task == "board-completion" else None
-        described = f"{options.part} saves of task {options.task}, held out by the graph"
-        found = Traffic([Request(query, options.k) for query in queries], described, *resampling_unit(owners), {})
-    saves = np.bincount(saved, minlength=len(catalog.item_ids))
-    return replace(_some(found, options), saves=saves, graph=taste_graph.fingerprint)
+        return replace(_some(_from_log(read_log(options.log), options, catalog), options), saves=saves)
+    queries = make_queries(sequences, options.task, options.part)
+    owners = board_owners(catalog, queries) if options.task == "board-completion" else None
+    described = f"{options.part} saves of task {options.task}, held out by the graph"
+    found = Traffic([Request(query, options.k) for query in queries], described, *resampling_unit(owners), {})
+    return replace(_some(found, options), saves=saves, held_out_by=taste_graph.fingerprint)
 
 
 def _some(traffic: Traffic, options: Options) -> Traffic:
