@@ -21,8 +21,8 @@ from navigator.contracts import Catalog, UserError, read_manifest
 from train.clip import run
 from train.clip.__main__ import clip
 from train.clip.config import RATES, ClipConfig, TowerConfig
+from train.frame import main
 from train.loop import LoopConfig, make_accelerator
-from train.stage import main
 
 ROOT = Path(__file__).parents[1]
 

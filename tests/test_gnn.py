@@ -13,6 +13,7 @@ from graph.relation import HOLDS, SAVED
 from graph.store import TasteGraph
 from navigator.contracts import Catalog, ItemVectors, UserError
 from navigator.contracts.vectors import normalise
+from train.frame import main
 from train.gnn.__main__ import gnn
 from train.gnn.config import RATES, GnnConfig
 from train.gnn.draw import Drawer
@@ -24,7 +25,6 @@ from train.gnn.omnisage import OmniSage
 from train.gnn.valid import Validation
 from train.gnn.world import GnnWorld, Owners, open_world
 from train.loop import LoopConfig
-from train.stage import main
 
 N = 40
 LOOP = LoopConfig(steps=4, batch_size=8, warmup=1, precision="no", save_every=2, eval_every=2, learning_rates=RATES)

@@ -458,7 +458,7 @@ def test_without_trl_the_command_says_how_to_get_it(project, tmp_path, monkeypat
 
 @needs_trl
 def test_the_command_publishes_a_model_that_is_not_below_its_start(project, with_views, tmp_path, capsys):
-    from train.stage import main
+    from train.frame import main
 
     words = ["--model", project / "swapped", "--vectors", project / "vectors", "--catalog", with_views / "catalog"]
     words += ["--graph", with_views / "graph", "--out", tmp_path / "out", "--loop.steps", 3, "--loop.batch_size", 4]

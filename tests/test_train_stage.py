@@ -24,11 +24,11 @@ from navigator.contracts.vectors import write_vectors
 from train import hub, qlora
 from train.align import align
 from train.card import EMBEDDED, _recipe, origin
+from train.frame import main
 from train.log import check_tracker
 from train.loop import LoopConfig, make_accelerator
 from train.parts import checkpoint_activations, merged, split_parts
 from train.posttrain import posttrain
-from train.stage import main
 from train.throughput import Throughput, peak_flops, weights_per_token
 
 LOOP = LoopConfig(steps=3, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=2)
