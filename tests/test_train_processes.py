@@ -7,9 +7,6 @@ import argparse
 import importlib.util
 import json
 import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -28,8 +25,8 @@ from torch.distributed.tensor import DTensor
 from navigator.contracts import UserError
 from train.loop import LoopConfig
 from train.sharding import settle
+from two_processes import ROOT, in_two_processes
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs" / "accelerate"
 LOOP = LoopConfig(
     steps=6, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=3, ema=0.5, seed=3, weight_decay=0.01
@@ -112,20 +109,7 @@ def stock(make_backbone, tmp_path_factory) -> Path:
 def pair(stock, tmp_path_factory) -> Path:
     """What two processes wrote."""
     home = tmp_path_factory.mktemp("pair")
-    script = home / "script.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import importlib.util as u; from pathlib import Path\n"
-        f"s = u.spec_from_file_location('processes', {__file__!r}); m = u.module_from_spec(s); s.loader.exec_module(m)\n"
-        f"m.everything(Path({str(stock)!r}), Path({str(home)!r}))\n"
-    )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    environment |= launch_environment(CONFIGS / "fsdp.yaml")
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port, str(script)]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=180, env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
+    in_two_processes(__file__, "everything", stock, home, environment=launch_environment(CONFIGS / "fsdp.yaml"))
     return home
 
 
