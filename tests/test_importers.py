@@ -1,47 +1,20 @@
-"""The writer behind every importer, and the importers `table` and `hf`: what gets in, what does not and why."""
+"""The writer behind every importer: what gets in, what does not and why."""
 
 import io
 import random
 import zlib
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from navigator.catalog_commands import _lines, import_hf, import_table, show
+from importer_worlds import item, links, picture, rejects, write
 from navigator.contracts import Catalog, UserError
-from navigator.importers.ingest import Limits, Source, write_catalog
+from navigator.importers.ingest import Limits, Source
 from navigator.importers.pictures import PictureError, pixels, shrink
 from navigator.importers.rejects import REASONS
-
-FASHION = Path(__file__).parents[1].parent / "shared" / "data" / "fashion" / "items.parquet"
-
-
-def picture(side: int = 8, colour: str = "red", kind: str = "PNG", mode: str = "RGB") -> bytes:
-    buffer = io.BytesIO()
-    Image.new(mode, (side, side), colour).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def links(**columns: list) -> list[pa.RecordBatch]:
-    return [pa.record_batch(columns)]
-
-
-def write(out: Path, source: Source, **limits) -> dict:
-    return write_catalog(out, {"importer": "test"}, {}, lambda: source, Limits(**limits))
-
-
-def rejects(out: Path) -> list[tuple[str, int, str, str]]:
-    return [tuple(row.values()) for row in Catalog.open(out).table("rejects").to_pylist()]
-
-
-def item(item_id: object, **more: object) -> dict:
-    return {"item_id": item_id, "title": "thing", **more}
-
 
 ITEMS = [
     item("a", image=picture()),  # 0 good
@@ -58,6 +31,8 @@ ITEMS = [
     item("j", image=Path("no-such-file.png")),  # 11
     item(7, image=picture()),  # 12 good: a whole number is an id
 ]
+
+
 BOARDS = [{"board_id": "x", "title": "X", "owner_id": "u"}, {"board_id": "x"}, {"board_id": None}, {"board_id": "y"},
           {"board_id": "v", "part": "validation"}]  # fmt: skip
 
@@ -215,227 +190,3 @@ def test_datasets_shows_the_pictures(tmp_path: Path) -> None:
     data = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert data[0]["image"].size == (8, 8) and data[0]["image"].getpixel((0, 0)) == (255, 0, 0)
     assert data[1]["image"] is None and data[1]["maker"] == "me" and data[0]["keywords"] == []
-
-
-# ---- table
-
-
-def shop(folder: Path) -> dict[str, Any]:
-    """A shop's own files, with its own column names."""
-    (folder / "img").mkdir()
-    (folder / "img" / "1.png").write_bytes(picture())
-    (folder / "secret.png").write_bytes(picture())
-    files = {
-        "items": 'sku,name,tags,photo\n007,Red hat,"hats, red",1.png\n8,Blue hat,,\n9,Spy hat,,../secret.png\n',
-        "interactions": "who,product,when\nann,007,2020-01-01 00:00:00+02:00\nann,8,1577836800\nbob,5,\n",
-        "board_items": "board_id,sku\nwinter,007\nwinter,8\n",
-    }
-    for name, text in files.items():
-        (folder / f"{name}.csv").write_text(text)
-    return {name: folder / f"{name}.csv" for name in files}
-
-
-NAMES = {
-    "item_id": "sku", "title": "name", "keywords": "tags", "image": "photo", "user_id": "who", "at": "when",
-    "interactions.item_id": "product",
-}  # fmt: skip
-
-
-def test_table_maps_columns(tmp_path: Path) -> None:
-    answer = import_table(tmp_path / "c", **shop(tmp_path), columns=NAMES, image_root=tmp_path / "img")
-    assert answer["counts"] == {"items": 2, "boards": 1, "board_items": 2, "interactions": 2, "rejects": 2}
-    assert rejects(tmp_path / "c") == [("items", 2, "9", "wrong type"), ("interactions", 2, "bob 5", "unknown item")]
-    catalog = Catalog.open(tmp_path / "c")
-    first = catalog.table("items").to_pylist()[0]
-    assert (first["item_id"], first["title"], first["keywords"]) == ("007", "Red hat", ["hats", "red"])
-    assert first["text"] == "Red hat. hats, red" and catalog.images(["007", "8"]) == {"007": picture()}
-    assert catalog.table("boards").to_pylist() == [{"board_id": "winter", "title": "winter", "owner_id": ""}]
-    assert [row["at"] for row in catalog.table("interactions").to_pylist()] == [1577829600, 1577836800]
-    again = import_table(tmp_path / "c", **shop_files(tmp_path), columns=NAMES, image_root=tmp_path / "img")
-    assert again["unchanged"]
-
-
-def test_table_passes_the_part_of_boards_through_and_rejects_other_values(tmp_path: Path) -> None:
-    files = shop(tmp_path)
-    rows = "board_id,name,split\nwinter,W,test\nsummer,S,\nautumn,A,train\nspring,P,tset\n"
-    (tmp_path / "boards.csv").write_text(rows)
-    options = {"columns": {**NAMES, "part": "split", "boards.title": "name"}, "image_root": tmp_path / "img"}
-    answer = import_table(tmp_path / "c", **files, boards=tmp_path / "boards.csv", **options)
-    boards = Catalog.open(tmp_path / "c").table("boards").to_pylist()
-    assert [(b["board_id"], b["part"]) for b in boards] == [("winter", "test"), ("summer", None), ("autumn", "train")]
-    assert ("boards", 3, "spring", "unknown part") in rejects(tmp_path / "c") and answer["rejects"]["unknown part"] == 1
-    options["columns"].pop("part")
-    import_table(tmp_path / "c", **files, boards=tmp_path / "boards.csv", **options)
-    assert Catalog.open(tmp_path / "c").columns("boards") == ["board_id", "title", "owner_id"]
-
-
-def test_table_keeps_further_columns_as_text_and_names_those_it_leaves_out(tmp_path: Path) -> None:
-    rows = {
-        "id": [1, 2], "name": ["one", "two"], "photo": [picture(), None], "kind": ["hat", None], "year": [2011, None],
-        "thumb": [b"1", b"2"], "sizes": [[1], [2]], "Title": ["loud", "loud"],
-    }  # fmt: skip
-    pq.write_table(pa.table(rows), tmp_path / "items.parquet")
-    names = {"item_id": "id", "title": "name", "image": "photo"}
-    answer = import_table(tmp_path / "c", tmp_path / "items.parquet", columns=names)
-    assert answer["columns_kept"] == ["kind", "year"] and answer["columns_left_out"] == ["thumb", "sizes", "Title"]
-    kept = Catalog.open(tmp_path / "c").table("items").drop_columns(["image"]).to_pylist()
-    assert kept == [
-        {
-            "item_id": "1",
-            "title": "one",
-            "description": "",
-            "keywords": [],
-            "text": "one",
-            "kind": "hat",
-            "year": "2011",
-        },
-        {"item_id": "2", "title": "two", "description": "", "keywords": [], "text": "two", "kind": "", "year": ""},
-    ]
-    assert Catalog.open(tmp_path / "c").images(["1", "2"]) == {"1": picture()}
-
-
-def test_table_keeps_further_columns_of_a_csv(tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("item_id,title,caption,year\n007,Red hat, a hat on a chair ,2011\n8,Blue,,\n")
-    import_table(tmp_path / "c", tmp_path / "items.csv")
-    items = Catalog.open(tmp_path / "c").table("items")
-    assert items["caption"].to_pylist() == ["a hat on a chair", ""] and items["year"].to_pylist() == ["2011", ""]
-    assert items["text"].to_pylist() == ["Red hat", "Blue"]
-
-
-@pytest.mark.skipif(not FASHION.is_file(), reason="the shared fashion data is not here")
-def test_table_takes_a_whole_parquet_with_pictures_and_labels(tmp_path: Path) -> None:
-    source = pq.read_table(FASHION, columns=["item_id", "title", "article_type", "image"])
-    answer = import_table(tmp_path / "c", FASHION)
-    catalog = Catalog.open(tmp_path / "c")
-    assert answer["counts"]["items"] == len(source) and answer["rejects"] == {}
-    assert catalog.item_ids == [str(i) for i in source["item_id"].to_pylist()]
-    items = catalog.table("items", ["text", "article_type"])
-    assert items["text"].to_pylist() == [title.strip() for title in source["title"].to_pylist()]
-    assert items["article_type"].to_pylist() == source["article_type"].to_pylist()
-    assert catalog.images(catalog.item_ids[:1]) == {catalog.item_ids[0]: source["image"][0].as_py()}
-
-
-def shop_files(folder: Path) -> dict[str, Any]:
-    return {name: folder / f"{name}.csv" for name in ("items", "interactions", "board_items")}
-
-
-def test_table_reads_parquet_with_pictures_and_typed_times(tmp_path: Path) -> None:
-    rows = {"item_id": [1, 2], "title": ["one", "two"], "image": [{"bytes": picture(), "path": "x"}, None]}
-    pq.write_table(pa.table({**rows, "keywords": [["k"], None]}), tmp_path / "items.parquet")
-    at = pa.array([datetime(2020, 1, 1, tzinfo=UTC), None], pa.timestamp("us", "UTC"))
-    log = pa.table({"user_id": [5, 5], "item_id": [2, 1], "at": at, "action": ["click", "save"], "value": [0.5, None]})
-    pq.write_table(log, tmp_path / "log.parquet")
-    import_table(tmp_path / "c", tmp_path / "items.parquet", interactions=tmp_path / "log.parquet")
-    catalog = Catalog.open(tmp_path / "c")
-    assert catalog.table("items")["keywords"].to_pylist() == [["k"], []] and list(catalog.images(["1", "2"])) == ["1"]
-    kept = [tuple(row.values()) for row in catalog.table("interactions").to_pylist()]
-    assert kept == [("5", "1", "save", None, None), ("5", "2", "click", 1577836800, 0.5)]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"columns": {**NAMES, "title": "nome"}}, r"no column 'nome' \(for title\).*it has sku, name, tags, photo"),
-        ({"columns": {**NAMES, "titel": "name"}}, r"columns names 'titel'; the columns to map are item_id, title"),
-        ({"columns": {"title": "name"}}, r"no column for item_id.*one of sku, name, tags, photo"),
-        ({"columns": {**NAMES, "owner_id": "who"}}, r"no file for it is given"),
-        ({"image_root": None}, r"--image-root FOLDER"),
-        ({"items": Path("absent.csv")}, r"absent.csv does not exist"),
-        ({"items": Path(__file__)}, r"unknown format; give a .csv, .tsv, .parquet"),
-    ],
-)
-def test_table_errors_say_what_is_allowed(tmp_path: Path, change: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        import_table(tmp_path / "c", **{**shop(tmp_path), "columns": NAMES, "image_root": tmp_path / "img", **change})
-
-
-def test_table_broken_parquet(tmp_path: Path) -> None:
-    (tmp_path / "items.parquet").write_bytes(b"PAR1 not really PAR1")
-    with pytest.raises(UserError, match="cannot read the file"):
-        import_table(tmp_path / "c", tmp_path / "items.parquet")
-
-
-# ---- hf
-
-
-def test_hf_reads_a_local_data_set(tmp_path: Path) -> None:
-    import datasets
-
-    features = datasets.Features(
-        {
-            "photo": datasets.Image(),
-            "caption": datasets.Value("string"),
-            "label": datasets.ClassLabel(names=["cat", "dog"]),
-        }
-    )
-    photos = [{"bytes": picture(), "path": None}, {"bytes": b"junk", "path": None}, None]
-    rows = {"photo": photos, "caption": ["A", "B", "C"], "label": [0, 1, 1]}
-    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "d")
-    columns = {"title": "caption", "image": "photo", "keywords": "label"}
-    answer = import_hf(tmp_path / "c", str(tmp_path / "d"), columns=columns)
-    assert answer["rejects"] == {"broken picture": 1}
-    kept = Catalog.open(tmp_path / "c").table("items").to_pylist()
-    assert [(row["item_id"], row["title"], row["keywords"]) for row in kept] == [
-        ("0", "A", ["cat"]),
-        ("2", "C", ["dog"]),
-    ]
-    assert kept[0]["image"]["bytes"] == picture() and kept[1]["image"] is None
-    assert import_hf(tmp_path / "c", str(tmp_path / "d"), columns=columns)["unchanged"]
-    with pytest.raises(UserError, match=r"no column 'nome' \(for title\) in .*it has photo, caption, label"):
-        import_hf(tmp_path / "c", str(tmp_path / "d"), columns={"title": "nome"})
-    with pytest.raises(UserError, match="no column for title"):
-        import_hf(tmp_path / "c", str(tmp_path / "d"))
-
-
-def test_hf_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    datasets.DatasetDict({"test": datasets.Dataset.from_dict({"title": ["A"]})}).save_to_disk(tmp_path / "d")
-    with pytest.raises(UserError, match="no split 'train'; it has test"):
-        import_hf(tmp_path / "c", str(tmp_path / "d"))
-    assert import_hf(tmp_path / "c", str(tmp_path / "d"), split="test")["counts"]["items"] == 1
-
-    def offline(*_: object, **__: object) -> None:
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(UserError, match=r"cannot open data set 'some/name'.*no route.*give a local folder"):
-        import_hf(tmp_path / "c", "some/name")
-
-
-# ---- show
-
-
-def test_show_counts_and_draws(tmp_path: Path) -> None:
-    write(tmp_path / "c", bad_world(), max_pixels=1000)
-    answer = show(tmp_path / "c")
-    assert answer["counts"]["items"] == 4 and answer["rejects"]["duplicate save"] == 3
-    assert answer["coverage"] == {"picture": 0.75, "text": 1.0, "keywords": 0.0}
-    assert answer["board_size"] == {"min": 2, "p25": 2, "p50": 2, "p75": 2, "max": 2}
-    with Image.open(tmp_path / "c-boards.png") as sheet:
-        assert sheet.format == "PNG" and answer["contact_sheet"].endswith("c-boards.png")
-
-
-@pytest.mark.parametrize("log", [[], links(user_id=["u"], item_id=["1"])])
-def test_show_without_boards(tmp_path: Path, log: list) -> None:
-    write(tmp_path / "c", Source([item(i) for i in range(30)], interactions=log))
-    answer = show(tmp_path / "c", tmp_path / "deep" / "s.png", boards=2)
-    assert answer["board_size"] is None and (tmp_path / "deep" / "s.png").is_file()
-    with pytest.raises(UserError, match="boards is 0"):
-        show(tmp_path / "c", boards=0)
-
-
-def test_sheet_of_users_shows_their_latest(tmp_path: Path) -> None:
-    log = links(user_id=["u"] * 12, item_id=[str(i) for i in range(12)], at=list(range(12)))
-    write(tmp_path / "c", Source([item(i) for i in range(12)], interactions=log))
-    assert _lines(Catalog.open(tmp_path / "c"), 5, 0) == [
-        ("user u: the latest of 12", [str(i) for i in range(2, 12)], 12)
-    ]
-
-
-def test_import_leaves_no_scratch(tmp_path: Path) -> None:
-    write(tmp_path / "c", Source([item(1)]))
-    names = {path.name for path in (tmp_path / "c").iterdir()}
-    tables = {f"{t}.parquet" for t in ("items", "boards", "board_items", "interactions", "rejects")}
-    assert names == {*tables, "manifest.json"}
-    assert Catalog.open(tmp_path / "c").rows("rejects") == 0

@@ -4,12 +4,11 @@ On a CPU `accelerate` leaves FSDP off, so the tests turn it on by hand; the shar
 """
 
 import argparse
-import importlib.util
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor
 
+import training_worlds as training
 from navigator.contracts import UserError
 from train.loop import LoopConfig
 from train.sharding import settle
@@ -31,13 +31,6 @@ CONFIGS = ROOT / "configs" / "accelerate"
 LOOP = LoopConfig(
     steps=6, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=3, ema=0.5, seed=3, weight_decay=0.01
 )  # fmt: skip
-
-
-def load(name: str) -> ModuleType:
-    spec: Any = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def launch_environment(config: Path) -> dict[str, str]:
@@ -63,7 +56,6 @@ def run_one(
 ) -> None:
     """Train; the first process writes figures, the trained parameters, and the whole model as it would be published."""
     AcceleratorState._reset_state()
-    training = load("test_training")
     out.mkdir(parents=True, exist_ok=True)
     try:
         world, _, result, lora = training.train_all(
@@ -98,11 +90,6 @@ def everything(stock: Path, home: Path) -> None:
     run_one(stock, home / "fsdp-lora", True, "lora")
     run_one(stock, home / "fsdp-full", True, "full")
     run_one(stock, home / "fsdp-bf16", True, "full", "bf16")
-
-
-@pytest.fixture(scope="module")
-def stock(make_backbone, tmp_path_factory) -> Path:
-    return make_backbone(tmp_path_factory.mktemp("processes") / "stock", "qwen2_5_vl")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +149,6 @@ def test_every_accelerate_config_is_one_that_accelerate_reads(path):
 def test_the_fsdp_config_names_the_decoder_layers_of_both_backbones(make_backbone, tmp_path, monkeypatch):
     for name, value in launch_environment(CONFIGS / "fsdp.yaml").items():
         monkeypatch.setenv(name, value)
-    training = load("test_training")
     for kind, layer in (("qwen2_5_vl", "Qwen2_5_VLDecoderLayer"), ("qwen3_vl", "Qwen3VLTextDecoderLayer")):
         model = training.make_world(make_backbone(tmp_path / kind, kind)).recommender.model
         plugin = FullyShardedDataParallelPlugin()
