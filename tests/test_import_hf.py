@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from importer_worlds import item, links, picture, write
+from importer_worlds import bad_world, item, links, picture, write
 from navigator.catalog_commands import _lines, import_hf, show
 from navigator.contracts import Catalog, UserError
 from navigator.importers.ingest import Source
-from test_importers import bad_world
 
 
 def test_hf_reads_a_local_data_set(tmp_path: Path) -> None:
