@@ -21,29 +21,13 @@ __all__ = ["add_edges", "build_graph", "refine"]
 
 
 def build_graph(
-    catalog: Path,
-    out: Path,
-    seed: int = 0,
-    min_board: int = 4,
-    valid_fraction: float = 0.2,
-    user_split: UserSplit = "leave-last-out",
-    last: int = 1,
-    global_quantile: float = 0.9,
-    interests: Literal["boards", "keywords"] = "boards",
-    actions: list[str] | None = None,
-    test_actions: list[str] | None = None,
-    impressions: list[str] | None = None,
-    prune: bool = True,
-    co_saves: int = 0,
-    signals: bool = True,
-    walks: int = 1000,
-    length: int = 20,
-    restart: float = 0.3,
-    unseen_owners: float = 0.0,
-    unseen_valid: float = 0.0,
-    policy: Path | None = None,
-    forgotten: Path | None = None,
-) -> dict[str, Any]:
+    catalog: Path, out: Path, seed: int = 0, min_board: int = 4, valid_fraction: float = 0.2,
+    user_split: UserSplit = "leave-last-out", last: int = 1, global_quantile: float = 0.9,
+    interests: Literal["boards", "keywords"] = "boards", actions: list[str] | None = None,
+    test_actions: list[str] | None = None, impressions: list[str] | None = None, prune: bool = True, co_saves: int = 0,
+    signals: bool = True, walks: int = 1000, length: int = 20, restart: float = 0.3, unseen_owners: float = 0.0,
+    unseen_valid: float = 0.0, policy: Path | None = None, forgotten: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Build the taste graph of a catalogue: split first, then edges, walks and training signals from the rest.
 
     Args:
@@ -103,10 +87,7 @@ def build_graph(
             return {"out": str(out), "unchanged": True, **manifest.metrics}
         _check_options(config)
         rules = rules_of.purpose("build")
-        rules.check_types(["holds", "saved", "has", "about", *(["co_saved"] if co_saves else [])])
-        if interests == "boards":
-            rules.check_field("titles")
-        _check_fields(opened, rules)
+        _check_purpose(opened, rules, config)
         rows_left_out = _left_out(opened, rules)
         with publish(out, "graph", config, inputs, seed) as work, tqdm(total=2, desc="taste graph", unit="step") as bar:
             theirs = forgotten_rows(opened.path, left_out)
@@ -148,11 +129,14 @@ def _limits(rules: Purpose, theirs: Theirs) -> Limits:
     return Limits(theirs.stay if theirs.users else lambda table: "true", oldest, "follows" in rules.edge_types)
 
 
-def _check_fields(catalog: Catalog, rules: Purpose) -> None:
-    """Raises UserError: the catalogue has times, weights or titles of boards that the purpose may not read.
+def _check_purpose(catalog: Catalog, rules: Purpose, config: dict[str, Any]) -> None:
+    """Raises UserError: the purpose may not see a relation that is built, or read a field that the catalogue has.
 
-    The split, the pruning and the signals go by them, so there is no honest graph without.
+    The split, the pruning and the signals go by times, weights and titles of boards: there is no honest graph without.
     """
+    rules.check_types(["holds", "saved", "has", "about", *(["co_saved"] if config["co_saves"] else [])])
+    if config["interests"] == "boards":
+        rules.check_field("titles")
     columns = {
         "time": (("board_items", "saved_at"), ("interactions", "at"), ("follows", "at")),
         "weight": (("board_items", "weight"), ("interactions", "weight"), ("follows", "weight")),

@@ -4,16 +4,22 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # one process and two are compared, and two share no GPU
+# Tensors of a few numbers: threads only wait for each other, spinning, and where other work has the cores for very long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import io
+<<<<<<< HEAD
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+=======
+>>>>>>> origin/helper-tests
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,16 +27,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
-    BertConfig,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
+
+pytest_plugins = ["clip_worlds", "forget_worlds", "pipeline_worlds", "stage_worlds"]  # fixtures of more than one file
 
 SPECIAL = [
     "<|pad|>",
@@ -86,6 +92,27 @@ def tiny_backbone(folder: Path, kind: str, layers: int = 2, tie: bool = True) ->
 def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stock checkpoint of each kind in turn."""
     return tiny_backbone(tmp_path_factory.mktemp(request.param) / "stock", request.param)
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stock checkpoint that training starts from; nobody writes to it."""
+    return tiny_backbone(tmp_path_factory.mktemp("stock") / "stock", "qwen2_5_vl")
+
+
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def swapped(backbone: Path, request: pytest.FixtureRequest):
+    """Model and processor of both backbones at k = 1, 2, 4, for 6 dimensions of encoder "enc".
+
+    Heads and DeepStack are random, so that whatever a token sees, and should not, shows in a score.
+    """
+    from navigator.swap import swap
+
+    model, processor = swap(str(backbone), 6, "enc", tokens_per_item=request.param)
+    torch.manual_seed(1)
+    for layer in (model.retrieval_head, model.ranking_head, *model.model.visual.deepstack):
+        torch.nn.init.normal_(layer.weight, std=0.5)
+    return model, processor
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +182,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     swap(home / "swapped", str(home / "stock"), vectors=home / "vectors")
     index(home / "vectors", home / "index")
     return home
+<<<<<<< HEAD
 
 
 TOPICS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "dark": (25, 20, 30)}
@@ -384,3 +412,5 @@ def chat_server() -> Iterator[Callable[..., ChatServer]]:
 @pytest.fixture
 def reaction() -> type[Reaction]:
     return Reaction
+=======
+>>>>>>> origin/helper-tests

@@ -6,8 +6,8 @@ import pytest
 
 from bench.cli import main as bench_main
 from navigator.cli import main
+from train.frame import main as train_main
 from train.posttrain import posttrain
-from train.stage import main as train_main
 
 
 def refused(capsys, code: int) -> str:

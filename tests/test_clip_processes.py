@@ -2,9 +2,7 @@
 
 import inspect
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,10 +19,9 @@ from navigator.contracts import Catalog, UserError, read_manifest
 from train.clip import run
 from train.clip.__main__ import clip
 from train.clip.config import RATES, ClipConfig, TowerConfig
+from train.frame import main
 from train.loop import LoopConfig, make_accelerator
-from train.stage import main
-
-ROOT = Path(__file__).parents[1]
+from two_processes import ROOT, in_two_processes
 
 
 def tuning_of(project: Path, work: Path, layers: int) -> run.Tuning:
@@ -73,35 +70,12 @@ def everything(project: Path, out: Path) -> None:
         save_file(weights, out / "weights.safetensors")
 
 
-SCRIPT = """
-import importlib.util, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-spec = importlib.util.spec_from_file_location("clip_processes", {this!r})
-module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
-module.everything(Path({project!r}), Path({out!r}))
-"""
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-
-
 def test_two_gloo_processes_equal_one_in_loss_gradients_and_weights(clip_project, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "fast_dtype", run.fast_dtype)  # put back what `everything` replaces
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
-    script = tmp_path / "script.py"
-    names = {"root": str(ROOT), "this": __file__, "project": str(clip_project), "out": str(two)}
-    script.write_text(SCRIPT.format(**names))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    # `accelerate launch --cpu --num_processes 2` starts one process; torchrun is what it starts several with on GPUs.
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port, str(script)]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=180, env=environment())
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_processes(__file__, "everything", clip_project, two)
     everything(clip_project, one)
     ours, theirs = (json.loads((folder / "figures.json").read_text()) for folder in (one, two))
     assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-6)
@@ -212,10 +186,10 @@ def test_killed_in_the_middle_and_run_again(clip_project, tmp_path):
     out, whole = tmp_path / "broken", tmp_path / "whole"
     more = ["--loop.steps", "150", "--loop.eval_every", "0", "--loop.ema", "0.9"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "train.clip", *words(clip_project, out, *more)], cwd=ROOT, env=environment(),
+        [sys.executable, "-m", "train.clip", *words(clip_project, out, *more)], cwd=ROOT,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    log, deadline = tmp_path / "broken.work" / "metrics.jsonl", time.monotonic() + 120
+    log, deadline = tmp_path / "broken.work" / "metrics.jsonl", time.monotonic() + 600
     while (
         process.poll() is None
         and time.monotonic() < deadline

@@ -15,16 +15,6 @@ DIM = 6
 TOKENS = Vocabulary(item=5, retrieve=9, padding=0)
 
 
-@pytest.fixture(scope="module", params=[1, 2, 4])
-def swapped(backbone, request):
-    """Both backbones at k = 1, 2, 4 with random heads and DeepStack, so that whatever a token sees shows in its score."""
-    model, processor = swap(str(backbone), DIM, "enc", tokens_per_item=request.param)
-    torch.manual_seed(1)
-    for layer in (model.retrieval_head, model.ranking_head, *model.model.visual.deepstack):
-        torch.nn.init.normal_(layer.weight, std=0.5)
-    return model, processor
-
-
 def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
     """To the 1e-4 of the issue, absolute."""
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

@@ -64,7 +64,7 @@ def test_every_shipped_preset_is_accepted_by_its_command(preset):
 
 def test_an_unknown_config_key_is_one_line_with_the_valid_keys(tmp_path, capsys):
     from train.align import align
-    from train.stage import main
+    from train.frame import main
 
     for text, word in (("stepz: 3\n", "stepz"), ("loop: {stepz: 3}\n", "stepz")):
         preset = tmp_path / "bad.yaml"

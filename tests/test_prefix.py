@@ -10,19 +10,8 @@ import torch
 from navigator.contracts import ItemVectors, UserError
 from navigator.prefix import PrefixCache, Trunk
 from navigator.recommend import Recommender
-from navigator.swap import swap
 
 DIM = 6
-
-
-@pytest.fixture(scope="module", params=[1, 2, 4])
-def swapped(backbone, request):
-    """Both backbones at k = 1, 2, 4, heads and DeepStack random: a token that sees too much or too little shows."""
-    model, processor = swap(str(backbone), DIM, "enc", tokens_per_item=request.param)
-    torch.manual_seed(1)
-    for layer in (model.retrieval_head, model.ranking_head, *model.model.visual.deepstack):
-        torch.nn.init.normal_(layer.weight, std=0.5)
-    return model, processor
 
 
 def units(n: int) -> torch.Tensor:

@@ -4,15 +4,11 @@ On a CPU `accelerate` leaves FSDP off, so the tests turn it on by hand; the shar
 """
 
 import argparse
-import importlib.util
 import json
 import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,22 +21,16 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor
 
+import training_worlds as training
 from navigator.contracts import UserError
 from train.loop import LoopConfig
 from train.sharding import settle
+from two_processes import ROOT, in_two_processes
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs" / "accelerate"
 LOOP = LoopConfig(
     steps=6, batch_size=4, warmup=1, precision="no", save_every=2, eval_every=3, ema=0.5, seed=3, weight_decay=0.01
 )  # fmt: skip
-
-
-def load(name: str) -> ModuleType:
-    spec: Any = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def launch_environment(config: Path) -> dict[str, str]:
@@ -66,7 +56,6 @@ def run_one(
 ) -> None:
     """Train; the first process writes figures, the trained parameters, and the whole model as it would be published."""
     AcceleratorState._reset_state()
-    training = load("test_training")
     out.mkdir(parents=True, exist_ok=True)
     try:
         world, _, result, lora = training.train_all(
@@ -104,28 +93,10 @@ def everything(stock: Path, home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def stock(make_backbone, tmp_path_factory) -> Path:
-    return make_backbone(tmp_path_factory.mktemp("processes") / "stock", "qwen2_5_vl")
-
-
-@pytest.fixture(scope="module")
 def pair(stock, tmp_path_factory) -> Path:
     """What two processes wrote."""
     home = tmp_path_factory.mktemp("pair")
-    script = home / "script.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import importlib.util as u; from pathlib import Path\n"
-        f"s = u.spec_from_file_location('processes', {__file__!r}); m = u.module_from_spec(s); s.loader.exec_module(m)\n"
-        f"m.everything(Path({str(stock)!r}), Path({str(home)!r}))\n"
-    )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    environment |= launch_environment(CONFIGS / "fsdp.yaml")
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port, str(script)]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=180, env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
+    in_two_processes(__file__, "everything", stock, home, environment=launch_environment(CONFIGS / "fsdp.yaml"))
     return home
 
 
@@ -178,7 +149,6 @@ def test_every_accelerate_config_is_one_that_accelerate_reads(path):
 def test_the_fsdp_config_names_the_decoder_layers_of_both_backbones(make_backbone, tmp_path, monkeypatch):
     for name, value in launch_environment(CONFIGS / "fsdp.yaml").items():
         monkeypatch.setenv(name, value)
-    training = load("test_training")
     for kind, layer in (("qwen2_5_vl", "Qwen2_5_VLDecoderLayer"), ("qwen3_vl", "Qwen3VLTextDecoderLayer")):
         model = training.make_world(make_backbone(tmp_path / kind, kind)).recommender.model
         plugin = FullyShardedDataParallelPlugin()

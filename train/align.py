@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from train.frame import main
 from train.loop import LoopConfig
 from train.objective import ObjectiveConfig
-from train.stage import main, run_stage
+from train.stage import run_stage
 
 
 def align(

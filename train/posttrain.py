@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from train.frame import main
 from train.loop import LoopConfig
 from train.objective import ObjectiveConfig
-from train.stage import main, run_stage
+from train.stage import run_stage
 
 MIXTURE = {
     "next-item": 0.6, "board-completion": 0.6, "board-title": 0.2, "ranking": 0.2, "text-query": 0.1, "describe": 0.1,

@@ -8,9 +8,11 @@ import importlib.util
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from navigator.contracts import UserError
+from train.sharding import is_sharded
 
 
 def check_quantiser() -> torch.device:
@@ -26,6 +28,20 @@ def check_quantiser() -> torch.device:
             "language 'qlora' needs bitsandbytes, which is not installed; `pip install navigator[qlora]`, or use lora"
         )
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def loading_place(accelerator: Accelerator, language: str) -> torch.device:
+    """Where training wants the model opened: on its device, or beside it where its language model is still to be narrowed.
+
+    Raises:
+        UserError: 4-bit weights where they cannot be, before anything is read.
+    """
+    if language != "qlora":
+        return accelerator.device
+    check_quantiser()
+    if is_sharded(accelerator):
+        raise UserError("language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora")
+    return torch.device("cpu")  # split_parts puts it on the GPU in 4 bits
 
 
 def quantise(model: Any, device: torch.device) -> None:

@@ -1,31 +1,23 @@
 """What align and posttrain share: open the world, train, and publish an ordinary Hugging Face folder."""
 
-import os
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import Accelerator
 
-from navigator.cli_tools import run_function
-from navigator.contracts import Catalog, UserError, is_current, publish, read_manifest
-from navigator.contracts.manifest import Work
+from navigator.contracts import Catalog, read_manifest
 from navigator.contracts.signals import Query
 from navigator.metrics import nearest, per_query
 from train.card import card
-from train.hub import check_hub, push
+from train.frame import answer, published
 from train.items import Items, make_items, own_vectors
 from train.language import perplexities
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
 from train.parts import checkpoint_activations, learning_rates, merged, split_parts
-from train.qlora import check_quantiser
-from train.sharding import is_sharded
+from train.qlora import loading_place
 from train.tasks import check_tasks
 from train.world import World, open_world
 
@@ -46,15 +38,9 @@ def run_stage(
         "checkpointing": checkpointing, "encoder": encoder, "language_check": language_check,
         "objective": asdict(objective), "loop": asdict(loop),
     }  # fmt: skip
-    if push_to_hub:
-        check_hub(push_to_hub)
-    answer: dict[str, Any] = {"out": str(out), "unchanged": is_current(out, "model", config, inputs)}
-    main = os.environ.get("RANK", "0") == "0"
-    if not answer["unchanged"]:
-        answer |= _train(folders, out, config, inputs, objective, loop)
-    if push_to_hub and main:
-        answer["pushed"] = push(out, push_to_hub)
-    return answer
+    return answer(
+        out, "model", config, inputs, lambda: _train(folders, out, config, inputs, objective, loop), push_to_hub
+    )
 
 
 def fingerprints(folders: dict[str, Path]) -> dict[str, str]:
@@ -75,7 +61,10 @@ def _train(
 ) -> dict[str, Any]:  # fmt: skip
     """One run; returns its metrics."""
     accelerator = make_accelerator(loop)
-    world = _open(accelerator, folders, config, objective.max_history)
+    world = open_world(
+        folders["model"], folders["vectors"], folders["catalog"], folders.get("graph"), config["native"],
+        loading_place(accelerator, config["language"]), config["encoder"], objective.max_history,
+    )  # fmt: skip
     model = world.recommender.model
     weights = check_tasks(objective.tasks, world)
     parts, lora = split_parts(model, config["language"], config["lora_rank"])
@@ -87,47 +76,26 @@ def _train(
         parts["items"] = {"residual": items.residual}
     module = Objective(world, objective, items)
     queries = world.valid_queries(config["valid_queries"], "board-title" in weights) if "graph" in folders else []
-    main = accelerator.is_main_process
-    beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
-    with publish(out, "model", config, inputs, loop.seed) if main else beside as work:
-        accelerator.wait_for_everyone()
+    with published(accelerator, out, "model", config, inputs, loop.seed) as work:
         model.train()
         work.metrics |= {"tasks": weights} | training_loop(
             accelerator, module, parts, lambda step: module.draw(weights, loop.batch_size, loop.seed, step), loop, work.path,
             (lambda: _validate(world, queries, items, config["language_check"])) if queries else None,
             model.model.language_model.layers,
         )  # fmt: skip
-        if main:
+        if accelerator.is_main_process:
             if work.metrics.get("best_step") == 0:
                 print("note: no step validated better than the start, which is kept", file=sys.stderr)
             model.config.max_history = objective.max_history
             if items.residual is not None:
                 own_vectors(work.path, world, items, inputs)
-            _write(work.path, world, merged(model, lora, config["language"]))
+            write_model(work.path, world, merged(model, lora, config["language"]))
             readme = card(config["stage"], out.name, model, folders, config, inputs, work.metrics)
             (work.path / "README.md").write_text(readme)
     return work.metrics
 
 
-def _open(accelerator: Accelerator, folders: dict[str, Path], config: dict[str, Any], max_history: int) -> World:
-    """The world on the device where training wants it.
-
-    Raises:
-        UserError: 4-bit weights where they cannot be, before anything is read.
-    """
-    place = accelerator.device
-    if config["language"] == "qlora":
-        place = torch.device("cpu")  # split_parts puts it on the GPU in 4 bits
-        check_quantiser()
-        if is_sharded(accelerator):
-            raise UserError("language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora")
-    return open_world(
-        folders["model"], folders["vectors"], folders["catalog"], folders.get("graph"), config["native"], place,
-        config["encoder"], max_history,
-    )  # fmt: skip
-
-
-def _write(folder: Path, world: World, model: Any) -> None:
+def write_model(folder: Path, world: World, model: Any) -> None:
     """The trained model and its processor as an ordinary folder, without what only a resumed run needs."""
     model.save_pretrained(folder)
     world.recommender.processor.save_pretrained(folder)
@@ -155,10 +123,3 @@ def ndcg(world: World, queries: list[Query], items: Items | None = None) -> dict
     ranked = nearest(asked, recommender.vectors.float32(), 50, excluded)
     figures = per_query(ranked, [q.targets for q in queries])
     return {name: float(figures[name].mean()) for name in ("ndcg@10", "hr@10")}
-
-
-def main(prog: str, function: Callable[..., dict[str, Any]], argv: list[str] | None = None) -> int:
-    """Run a training command; of several processes only the first one answers on stdout."""
-    if os.environ.get("RANK", "0") != "0":
-        sys.stdout = sys.stderr
-    return run_function(prog, function, sys.argv[1:] if argv is None else argv)

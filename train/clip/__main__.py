@@ -7,16 +7,14 @@ among them.
 
 import os
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from navigator.contracts import Catalog, UserError, is_current, publish, read_manifest
-from navigator.contracts.manifest import Work
+from navigator.contracts import Catalog, UserError, read_manifest
 from train.clip.config import RATES, ClipConfig, TowerConfig, learning_rates
+from train.frame import answer, main, published
 from train.loop import LoopConfig
-from train.stage import main
 
 KIND = "encoder"
 
@@ -56,25 +54,27 @@ def clip(
         "stage": "clip", "encoder_name": encoder, "holdout": holdout, "valid": valid, "towers": asdict(towers),
         "objective": asdict(objective), "loop": asdict(loop),
     }  # fmt: skip
-    if is_current(out, KIND, config, inputs):
-        return {"out": str(out), "unchanged": True, **read_manifest(out, KIND, "").metrics}
-    _check(towers, objective, loop, graph)
-    from train.clip.run import Tuning  # torch and open_clip, only now
-    from train.loop import make_accelerator
 
-    accelerator = make_accelerator(loop)
-    if loop.batch_size % accelerator.num_processes:
-        raise UserError(f"batch_size {loop.batch_size} must be a multiple of the {accelerator.num_processes} processes")
-    beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
-    with publish(out, KIND, config, inputs, loop.seed) if accelerator.is_main_process else beside as work:
-        accelerator.wait_for_everyone()
-        tuning = Tuning(accelerator, opened, graph, name, holdout, valid, cache, towers, objective, loop, work.path)
-        work.metrics |= tuning.train()
-        if work.metrics.get("best_step") == 0 and accelerator.is_main_process:
-            print("note: no step was better than the start, which is kept: the encoder is not tuned", file=sys.stderr)
-        if accelerator.is_main_process:
-            tuning.export(encoder, config, work.metrics)
-    return {"out": str(out), "unchanged": False, **work.metrics}
+    def train() -> dict[str, Any]:
+        _check(towers, objective, loop, graph)
+        from train.clip.run import Tuning  # torch and open_clip, only now
+        from train.loop import make_accelerator
+
+        accelerator = make_accelerator(loop)
+        many = accelerator.num_processes
+        if loop.batch_size % many:
+            raise UserError(f"batch_size {loop.batch_size} must be a multiple of the {many} processes")
+        with published(accelerator, out, KIND, config, inputs, loop.seed) as work:
+            tuning = Tuning(accelerator, opened, graph, name, holdout, valid, cache, towers, objective, loop, work.path)
+            work.metrics |= tuning.train()
+            if accelerator.is_main_process:
+                if work.metrics.get("best_step") == 0:
+                    said = "note: no step was better than the start, which is kept: the encoder is not tuned"
+                    print(said, file=sys.stderr)
+                tuning.export(encoder, config, work.metrics)
+        return work.metrics
+
+    return answer(out, KIND, config, inputs, train)
 
 
 def _check(towers: TowerConfig, objective: ClipConfig, loop: LoopConfig, graph: Path | None) -> None:

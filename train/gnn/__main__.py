@@ -12,11 +12,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from navigator.contracts import Catalog, ItemVectors, UserError, is_current, publish, read_manifest
-from navigator.contracts.manifest import Work
+from navigator.contracts import Catalog, ItemVectors, UserError, read_manifest
+from train.frame import answer, is_first, main, published
 from train.gnn.config import RATES, GnnConfig
 from train.loop import LoopConfig
-from train.stage import main
 
 KIND = "taste-encoder"
 
@@ -50,37 +49,32 @@ def gnn(
     from graph.store import TasteGraph
 
     parameters = {"encoder": objective.encoder}
-    first = os.environ.get("RANK", "0") == "0"
-    with audited(out, "train.gnn", purpose, parameters, also=graph) if first else nullcontext() as entry:
+    with audited(out, "train.gnn", purpose, parameters, also=graph) if is_first() else nullcontext() as entry:
         taste_graph = TasteGraph.open(graph, opened, purpose=purpose)
         taste_graph.purpose.check_single_owners("vectors of single users")
         if entry is not None:
             entry.artefacts |= inputs
-        if is_current(out, KIND, config, inputs):
-            return {"out": str(out), "unchanged": True, **read_manifest(out, KIND, "").metrics}
-        metrics = _train(
-            taste_graph, None if vectors is None else ItemVectors.open(vectors), out, config, inputs, objective, loop
+        found = answer(
+            out, KIND, config, inputs, lambda: _train(taste_graph, vectors, out, config, inputs, objective, loop)
         )
         if entry is not None:
             entry.artefacts[KIND] = read_manifest(out, KIND, "").fingerprint
-    return {"out": str(out), "unchanged": False, **metrics}
+    return found
 
 
 def _train(
-    taste_graph: Any, content: ItemVectors | None, out: Path, config: dict[str, Any], inputs: dict[str, str],
+    taste_graph: Any, vectors: Path | None, out: Path, config: dict[str, Any], inputs: dict[str, str],
     objective: GnnConfig, loop: LoopConfig,
 ) -> dict[str, Any]:  # fmt: skip
     from train.gnn.run import Training
     from train.loop import make_accelerator
 
     accelerator = make_accelerator(loop)
-    first = accelerator.is_main_process
-    beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
-    with publish(out, KIND, config, inputs, loop.seed) if first else beside as work:
-        accelerator.wait_for_everyone()
+    content = None if vectors is None else ItemVectors.open(vectors)
+    with published(accelerator, out, KIND, config, inputs, loop.seed) as work:
         training = Training(accelerator, taste_graph, content, objective, loop, config["valid_queries"], work.path)
         work.metrics |= training.train()
-        if first:
+        if accelerator.is_main_process:
             work.metrics |= training.export(config, inputs)
             if work.metrics.get("best_step") == 0:
                 print(

@@ -14,13 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from navigator.contracts import UserError, is_current, read_manifest
+from navigator.contracts import UserError
 from navigator.contracts.manifest import file_digest
-from train.hub import check_hub, push
+from train.frame import answer, main
 from train.loop import LoopConfig
 from train.parts import learning_rates
 from train.prefer.config import NEGATIVES, PreferConfig
-from train.stage import fingerprints, main
+from train.stage import fingerprints
 
 RATES = {"tower": 1e-4, "heads": 1e-4, "start": 1e-3, "language": 5e-5}
 
@@ -73,18 +73,13 @@ def prefer(
         "lora_rank": lora_rank, "checkpointing": checkpointing, "valid_queries": valid_queries,
         "objective": asdict(objective), "loop": asdict(loop),
     }  # fmt: skip
-    if push_to_hub:
-        check_hub(push_to_hub)
-    answer: dict[str, Any] = {"out": str(out), "unchanged": is_current(out, "model", config, inputs)}
-    if answer["unchanged"]:
-        answer |= read_manifest(out, "model", "").metrics
-    else:
+
+    def train() -> dict[str, Any]:
         from train.prefer.run import Run, train_and_publish
 
-        answer |= train_and_publish(Run.open(folders, grades, strict, config, objective, loop), out, inputs)
-    if push_to_hub and os.environ.get("RANK", "0") == "0":
-        answer["pushed"] = push(out, push_to_hub)
-    return answer
+        return train_and_publish(Run.open(folders, grades, strict, config, objective, loop), out, inputs)
+
+    return answer(out, "model", config, inputs, train, push_to_hub)
 
 
 def _source(negatives: str, grades: Path | None, min_margin: float, pairs_per_query: int) -> str:

@@ -3,28 +3,25 @@
 import importlib.util
 import json
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 
-from navigator.contracts import UserError, publish
-from navigator.contracts.manifest import Work
+from navigator.contracts import UserError
 from navigator.importers.rejects import Rejects
 from navigator.texts import text_vectors
 from train.card import card
+from train.frame import published
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.parts import checkpoint_activations, merged, split_parts
 from train.prefer.config import PreferConfig
 from train.prefer.objective import Preference
 from train.prefer.source import Source, open_source
-from train.qlora import check_quantiser
-from train.sharding import is_sharded
-from train.stage import ndcg
+from train.qlora import loading_place
+from train.stage import ndcg, write_model
 from train.world import World, open_world
 
 
@@ -54,14 +51,7 @@ class Run:
         if importlib.util.find_spec("trl") is None:
             raise UserError("train.prefer needs TRL, which is not installed; pip install 'navigator[prefer]'")
         accelerator = make_accelerator(loop)
-        place = accelerator.device
-        if config["language"] == "qlora":
-            place = torch.device("cpu")  # split_parts puts it on the GPU in 4 bits
-            check_quantiser()
-            if is_sharded(accelerator):
-                raise UserError(
-                    "language 'qlora' does not run under FSDP; use ddp.yaml or one-gpu.yaml, or language lora"
-                )
+        place = loading_place(accelerator, config["language"])
         world = open_world(folders["model"], folders["vectors"], folders["catalog"], folders["graph"], False, place)
         world.recommender.max_history = objective.max_history
         if config["encoder"]:
@@ -81,22 +71,16 @@ def train_and_publish(run: Run, out: Path, inputs: dict[str, str]) -> dict[str, 
         checkpoint_activations(model)
     loss = ItemDPO(model, run.objective, accelerator.device)
     module = Preference(run.world, source.train, source.valid, run.objective, loss)
-    main = accelerator.is_main_process
-    beside = nullcontext(Work(out.with_name(out.name + ".work"), True))
-    with publish(out, "model", config, inputs, run.loop.seed) if main else beside as work:
-        accelerator.wait_for_everyone()
+    with published(accelerator, out, "model", config, inputs, run.loop.seed) as work:
         work.metrics |= {"pairs": source.about, **_train(run, module, parts, work.path)}
-        if main:
+        if accelerator.is_main_process:
             model.config.max_history = run.objective.max_history
-            merged(model, lora, config["language"]).save_pretrained(work.path)
-            run.world.recommender.processor.save_pretrained(work.path)
+            write_model(work.path, run.world, merged(model, lora, config["language"]))
             readme = card("prefer", out.name, model, run.folders, config, inputs, work.metrics) + source.card()
             (work.path / "README.md").write_text(readme)
             with Rejects(work.path / "rejects.parquet", False) as rejects:
                 for row in source.bad:
                     rejects.add("grades", *row)
-            for leftover in ("state.safetensors", "best.safetensors"):
-                (work.path / leftover).unlink(missing_ok=True)
     return work.metrics
 
 
