@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.economics.figures import SCHEMA_VERSION, CostReport
 from bench.economics.inputs import Inputs, open_inputs
 from bench.economics.options import Options
@@ -12,7 +13,6 @@ from bench.economics.tables import compact_tables, markdown, protocol
 from bench.economics.verdict import verdict
 from bench.provenance import came_about
 from navigator.contracts import is_current, publish
-from navigator.contracts.manifest import write_text
 
 KIND = "cost-report"
 SEED = 0  # nothing is drawn
@@ -33,8 +33,7 @@ def compare_costs(options: Options) -> dict[str, Any]:
     report = _report(options, inputs)
     with publish(options.out, KIND, config, inputs.fingerprints, SEED) as work:
         pictures = _draw(work.path, report)
-        write_text(work.path / "report.md", markdown(report, ["report.json"], pictures))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(work.path, report, markdown(report, [*DOCUMENTS], pictures))
         work.metrics = _totals(report)
     return _answer(options, report, unchanged=False)
 
@@ -74,7 +73,7 @@ def _totals(report: CostReport) -> dict[str, dict[str, float | None]]:
 
 
 def _answer(options: Options, report: CostReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact_tables(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact_tables(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "verdict": report.verdict, "usd_per_1000": _totals(report),
         "break_even": {name: row.model_dump()["break_even"] for name, row in report.rivals.items()},

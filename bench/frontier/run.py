@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.frontier.ask import Asker, Manners, Outcome
 from bench.frontier.client import KEY_VARIABLE, Endpoint, endpoint_at
 from bench.frontier.figures import PROTOCOL, SCHEMA_VERSION, FrontierReport, ModelRow, RequestRow
@@ -65,9 +66,8 @@ def ask_models(options: Options) -> dict[str, Any]:
                 journal.close()
         every = "".join(row.model_dump_json() + "\n" for own in rows.values() for row in own)
         write_text(work.path / "requests.jsonl", every)
-        files = ["report.json", "requests.jsonl", *(["answers.jsonl"] if endpoint else [])]
-        write_text(work.path / "report.md", markdown(report, files))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        files = [*DOCUMENTS, "requests.jsonl", *(["answers.jsonl"] if endpoint else [])]
+        write_documents(work.path, report, markdown(report, files))
         work.metrics = _metrics(report)
     return _answer(options, report, unchanged=False)
 
@@ -154,7 +154,7 @@ def _metrics(report: FrontierReport) -> dict[str, Any]:
 
 
 def _answer(options: Options, report: FrontierReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{comparison(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{comparison(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "queries": report.n_queries, "asked": report.endpoint is not None,
         "usd_journal": report.usd_journal, "answers": str(options.journal()) if report.endpoint else None,

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.documents import write_documents
 from bench.gold.agreement import agreement
 from bench.gold.annotate import Shown, write_annotator
 from bench.gold.check_tables import check_markdown, check_protocol, check_text
@@ -30,7 +31,7 @@ from bench.gold.scale import HIGHEST, LOWEST
 from bench.gold.settle import MISSING, OPEN, Settled, settle, worst
 from bench.provenance import came_about
 from navigator.contracts import UserError, publish, read_manifest
-from navigator.contracts.manifest import file_digest, write_text
+from navigator.contracts.manifest import file_digest
 from navigator.sheet import SheetRow, contact_sheet
 
 KIND = "gold-check"
@@ -180,5 +181,4 @@ def _write(
             for q, own in undecided.items()
         ]
         write_annotator(folder / "for-third", "third", f"{report.task}:third", asked, things)
-    write_text(folder / "report.md", check_markdown(report, bool(rows)))
-    write_text(folder / "report.json", report.model_dump_json(indent=2))
+    write_documents(folder, report, check_markdown(report, bool(rows)))

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.encoder.intervals import intervals
 from bench.gold.figures import SCHEMA_VERSION, GoldReport, Outside, RankedBy
 from bench.gold.frozen import Gold, open_gold
@@ -26,7 +27,6 @@ from bench.provenance import came_about
 from bench.taste.slices import resampling_unit
 from bench.trec import escape, file_name
 from navigator.contracts import is_current, publish
-from navigator.contracts.manifest import write_text
 
 KIND = "gold-report"
 
@@ -47,12 +47,11 @@ def run_gold(options: RunOptions) -> dict[str, Any]:
     report = _report(options, gold, systems, values, config, inputs)
     with publish(options.out, KIND, config, inputs, options.seed) as work:
         _write_per_query(work.path / "per_query.parquet", values, gold)
-        files = ["report.json", "per_query.parquet"]
+        files = [*DOCUMENTS, "per_query.parquet"]
         for name, lists in ranked.items():
             files.append(file_name(name))
             _write_run(work.path / files[-1], name, lists, gold)
-        write_text(work.path / "report.md", run_markdown(report, files))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(work.path, report, run_markdown(report, files))
         work.metrics = _means(report)
     return _answer(options, report, False)
 
@@ -142,7 +141,7 @@ def _means(report: GoldReport) -> dict[str, Any]:
 
 
 def _answer(options: RunOptions, report: GoldReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{run_text(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{run_text(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "gold": report.gold, "simulated": report.simulated,
         "queries": report.n_queries, "slices": _means(report), "text": text,

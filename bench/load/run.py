@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.inputs import fingerprint_of
 from bench.load.figures import SCHEMA_VERSION, LoadReport
 from bench.load.options import Options
@@ -14,7 +15,7 @@ from bench.load.summary import checks, phase_rows, recovery_s, server_count
 from bench.load.tables import compact_tables, markdown, protocol
 from bench.load.target import up
 from bench.provenance import came_about
-from navigator.contracts.manifest import file_digest, is_current, publish, write_text
+from navigator.contracts.manifest import file_digest, is_current, publish
 
 KIND = "load-report"
 
@@ -36,8 +37,7 @@ def measure_load(options: Options) -> dict[str, Any]:
         report = _report(options, steps, config, inputs)
         write_rows(work.path / "requests.parquet", [row for step in steps for row in step.rows], "")
         pictures = draw(report, steps, work.path)
-        write_text(work.path / "report.md", markdown(report, ["report.json", "requests.parquet"], pictures))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(work.path, report, markdown(report, [*DOCUMENTS, "requests.parquet"], pictures))
         work.metrics = {name: check.value for name, check in report.checks.items()}
         _remove(finished)
     return _answer(options, report, False)
@@ -84,7 +84,7 @@ def _remove(folder: Path) -> None:
 
 
 def _answer(options: Options, report: LoadReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact_tables(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact_tables(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "saturation_rps": report.saturation_rps,
         "recovery_s": report.recovery_s, "checks": {name: check.model_dump() for name, check in report.checks.items()},

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.product.events import open_log
 from bench.product.figures import SCHEMA_VERSION, ProductReport
 from bench.product.options import Options
@@ -16,7 +17,7 @@ from bench.product.summary import sample_ratio, version_rows
 from bench.product.tables import product_markdown, product_text, protocol
 from bench.provenance import came_about
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import file_digest, write_text
+from navigator.contracts.manifest import file_digest
 
 KIND = "product-report"
 
@@ -52,10 +53,9 @@ def measure_product(options: Options) -> dict[str, Any]:
         with publish(options.out, KIND, config, inputs, options.seed) as work:
             pq.write_table(log.daily(), work.path / "daily.parquet")
             pq.write_table(log.rejects(), work.path / "rejects.parquet")
-            write_text(
-                work.path / "report.md", product_markdown(report, ["report.json", "daily.parquet", "rejects.parquet"])
+            write_documents(
+                work.path, report, product_markdown(report, [*DOCUMENTS, "daily.parquet", "rejects.parquet"])
             )
-            write_text(work.path / "report.json", report.model_dump_json(indent=2))
             work.metrics = _means(report)
     return _answer(options, report, False)
 
@@ -68,7 +68,7 @@ def _means(report: ProductReport) -> dict[str, dict[str, float | None]]:
 
 
 def _answer(options: Options, report: ProductReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{product_text(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{product_text(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "rows": report.rows, "used": report.used,
         "refused": report.refused, "figures": _means(report), "sample_ratio": report.sample_ratio.model_dump(),

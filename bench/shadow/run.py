@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.inputs import fingerprint_of
 from bench.provenance import came_about
 from bench.shadow.compare import Replies, Values, agreement, answered, by_label, quality, slices
@@ -23,7 +24,7 @@ from bench.shadow.tables import compact, markdown
 from bench.shadow.thresholds import Thresholds, load_thresholds
 from bench.shadow.traffic import Traffic, open_traffic
 from navigator.contracts import Catalog, is_current, publish
-from navigator.contracts.manifest import file_digest, write_text
+from navigator.contracts.manifest import file_digest
 from navigator.contracts.shadow import KIND, ShadowVerdict, gate
 
 SHEET = "sheet.png"
@@ -54,8 +55,7 @@ def compare_shadow(options: Options) -> dict[str, Any]:
         write_per_request(work.path / "per_request.parquet", traffic, replies, columns, kinds, catalog.item_ids)
         drawn = draw_changed(work.path / SHEET, traffic.requests, replies, columns, catalog, options.rows)
         pictures = [SHEET] if drawn else []
-        write_text(work.path / "report.md", markdown(report, ["report.json", "per_request.parquet"], pictures))
-        write_text(work.path / "report.json", report.model_dump_json(indent=2))
+        write_documents(work.path, report, markdown(report, [*DOCUMENTS, "per_request.parquet"], pictures))
         work.metrics = {"verdict": report.verdict.verdict, **report.measured}
     return _summary(options, report, False)
 
@@ -141,7 +141,7 @@ def _on_cuda(options: Options) -> bool:
 
 
 def _summary(options: Options, report: ShadowReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact(report)}\n\n{where(options.out, unchanged)}"
     found = report.verdict
     return {
         "out": str(options.out), "unchanged": unchanged, "verdict": found.verdict,

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel
 
 from bench.device import describe_device
+from bench.documents import DOCUMENTS, where, write_documents
 from bench.provenance import came_about
 from bench.speed.agree import changes_path, compared, plainly
 from bench.speed.captured import Assembled
@@ -182,12 +183,11 @@ def _write(folder: Path, report: SpeedReport, found: dict[str, tuple[list[_Point
     rows = [row for raws, _ in found.values() for raw in raws for row in raw.rows]
     write_text(folder / "requests.jsonl", "".join(row.model_dump_json() + "\n" for row in rows))
     growth(report.points, folder / "growth.png")
-    write_text(folder / "report.md", markdown(report, ["report.json", "requests.jsonl", "growth.png"]))
-    write_text(folder / "report.json", report.model_dump_json(indent=2))
+    write_documents(folder, report, markdown(report, [*DOCUMENTS, "requests.jsonl", "growth.png"]))
 
 
 def _answer(options: Options, report: SpeedReport, unchanged: bool) -> dict[str, Any]:
-    text = f"{compact(report)}\n\nreport: {options.out / 'report.md'}{' (unchanged)' if unchanged else ''}"
+    text = f"{compact(report)}\n\n{where(options.out, unchanged)}"
     return {
         "out": str(options.out), "unchanged": unchanged, "verdicts": [v.model_dump() for v in report.verdicts],
         "cut": report.cut, "text": text,
