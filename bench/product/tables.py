@@ -10,7 +10,6 @@ from bench.product.events import UNITS
 from bench.product.figures import COUNTS, METRICS, ProductReport, SampleRatio
 from bench.product.summary import LIMIT
 
-
 _HEADS = ("impressions", "clicks", "saves", "new boards", "user-days")  # of COUNTS
 
 
