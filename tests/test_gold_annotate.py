@@ -54,7 +54,7 @@ def test_make_writes_a_task_whose_annotators_learn_nothing_of_the_systems(projec
     words += ["--models", f"swapped-secret={project / 'swapped'}:{project / 'vectors'}", "--device", "cpu"]
     assert main(["gold", "make", *words]) == 0
     out = capsys.readouterr().out
-    assert "9 queries" in out and "give away only" in out
+    assert "9 queries" in out and "give away only" in out and "only popularity has an answer" not in out
     pairs = pq.read_table(tmp_path / "task" / "pairs.parquet").to_pylist()
     queries = {row["query_id"]: row for row in pq.read_table(tmp_path / "task" / "queries.parquet").to_pylist()}
     assert {row["kind"] for row in queries.values()} == {"board", "title", "user"}

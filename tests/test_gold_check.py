@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.cli import main
+from bench.gold.check_tables import _code
 from bench.gold.command import check, make, run
 from bench.gold.frozen import open_gold
 from navigator.contracts import Catalog, UserError
@@ -140,3 +141,7 @@ def test_unknown_annotators_are_refused(task, tmp_path):
         check(task, {"c": grades["a"]}, tmp_path / "check")
     with pytest.raises(UserError, match="does not exist"):
         check(tmp_path / "nowhere", grades, tmp_path / "check")
+
+
+def test_words_of_the_catalogue_stay_code_in_the_report():
+    assert _code("a`b\n<script>") == "`a'b <script>`"

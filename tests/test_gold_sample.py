@@ -118,6 +118,12 @@ def test_a_share_of_the_queries_goes_to_everybody():
 # ---- the command
 
 
+def test_kinds_that_nobody_but_popularity_answers_are_named(project, tmp_path):
+    answer = make(project / "catalog", project / "graph", tmp_path / "task", 9, vectors={"x": str(project / "vectors")})
+    assert answer["answered"]["x"]["title"] == 0 < answer["answered"]["popularity"]["title"]
+    assert "kind title: only popularity" in answer["text"] and "kind board: only" not in answer["text"]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

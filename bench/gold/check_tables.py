@@ -85,8 +85,13 @@ def _worst(report: CheckReport) -> str:
     for own in report.worst:
         says = ", ".join(f"{name} {grade}" for name, grade in own.grades.items())
         became = own.how if own.settled is None else f"{own.settled} ({own.how})"
-        lines.append(f"`{own.query_id}` and `{own.item_id}`: {says}; {became}")
+        lines.append(f"{_code(own.query_id)} and {_code(own.item_id)}: {says}; {became}")
     return bullets("Worst disagreements", lines)
+
+
+def _code(text: str) -> str:
+    """Words of the catalogue as Markdown that nothing in them can end."""
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
 def _hows(report: CheckReport) -> str:

@@ -168,6 +168,11 @@ def _answer(options: MakeOptions, task: dict[str, Any], unchanged: bool) -> dict
     lines += [
         f"{name:16} {', '.join(f'{kind} {n:,}' for kind, n in row.items())}" for name, row in task["answered"].items()
     ]
+    lines += [
+        f"kind {kind}: only popularity has an answer; with --encoder, stores and models answer titles and texts"
+        for kind in next(iter(task["answered"].values()), {})
+        if not any(row[kind] for name, row in task["answered"].items() if name != "popularity")
+    ]
     lines += ["", *(f"{name}: {folder / name}.html or .csv, {n:,} pairs" for name, n in counts["by_annotator"].items())]
     if counts["unreadable_pictures"]:
         lines.append(f"{counts['unreadable_pictures']:,} pictures could not be read and are shown as none")
