@@ -9,11 +9,12 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
 
 from bench.load.figures import LoadReport, PhaseRow
 from bench.load.rows import Row
 from bench.load.schedule import starts_s
-from bench.load.steps import OVERLOAD, Step
+from bench.load.steps import AFTER, CALM, OVERLOAD, Step
 
 _P50, _P95, _P99, _GREY = "#1d4ed8", "#c2410c", "#7e22ce", "#94a3b8"
 _PARTS = {"work": "#1d4ed8", "queue": "#c2410c", "elsewhere": "#94a3b8", "generator": "#15803d"}
@@ -21,7 +22,8 @@ _PARTS = {"work": "#1d4ed8", "queue": "#c2410c", "elsewhere": "#94a3b8", "genera
 
 def draw(report: LoadReport, steps: Sequence[Step], folder: Path) -> list[str]:
     """Write the pictures for which there are figures; returns their names."""
-    swept = sorted((row for row in report.phases if row.offered_rps is not None), key=lambda row: row.offered_rps or 0)
+    opened = [row for row in report.phases if row.offered_rps is not None and row.phase not in (CALM, AFTER)]
+    swept = sorted(opened, key=lambda row: row.offered_rps or 0)
     names = []
     if any(row.response_ms for row in swept):
         _against_load(swept, report, folder / "load.png")
@@ -48,7 +50,7 @@ def _against_load(rows: Sequence[PhaseRow], report: LoadReport, path: Path) -> N
     failed = [sum(n for k, n in row.outcomes.items() if k not in ("ok", "http_429")) / row.seconds for row in rows]
     rates.plot(offered, failed, "o-", color=_P99, label="failed otherwise")
     rates.plot([0, max(offered)], [0, max(offered)], "--", color=_GREY, label="offered")
-    times.set_yscale("log")
+    _log_ms(times)
     _finish(times, "offered, requests / s", "response time of answered requests, ms")
     _finish(rates, "offered, requests / s", "requests / s")
     for axes in (times, rates):
@@ -82,7 +84,7 @@ def _in_time(step: Step, path: Path) -> None:
             f"{segment.phase}, {segment.rate_rps:.3g}/s", (start, 1), xycoords=("data", "axes fraction"),
             xytext=(4, -12), textcoords="offset points", fontsize=8, color="#64748b",
         )  # fmt: skip
-    axes.set_yscale("log")
+    _log_ms(axes)
     _finish(axes, "intended arrival, s", "response time, ms")
     _save(figure, path)
 
@@ -93,6 +95,12 @@ def _dots(axes: Axes, rows: Sequence[Row], label: str, colour: str) -> None:
             [row.intended_s for row in rows], [row.response_ms for row in rows], ".", color=colour, markersize=4,
             label=f"{label} ({len(rows):,})",
         )  # fmt: skip
+
+
+def _log_ms(axes: Axes) -> None:
+    axes.set_yscale("log")
+    for write in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        write(LogFormatter(minor_thresholds=(2, 0.5)))
 
 
 def _finish(axes: Axes, across: str, up: str) -> None:
