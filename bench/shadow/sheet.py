@@ -33,10 +33,8 @@ def draw_changed(
     for place, (row, lists) in enumerate(shown.items(), 1):
         query = requests[row].query
         asked = f"{place}. {query.query_id} {query.title}, newest first ({_words(values, AGREEMENT, row)})"
-        heads = [
-            asked,
-            *(f"{label}   {_words(values, [f'{name}_{label}' for name in QUALITY], row)}" for label in LABELS),
-        ]
+        mark = f" ({FOUND}was saved next)" if query.targets else ""
+        heads = [asked, *(f"{label}: {_words(values, QUALITY, row, f'_{label}')}{mark}" for label in LABELS)]
         for head, items in zip(heads, lists, strict=True):
             captions = [(FOUND if i in query.targets else "") + (titles.get(ids[i]) or ids[i]) for i in items]
             rows.append(SheetRow(head, [pictures.get(ids[i]) for i in items], captions))
@@ -44,9 +42,10 @@ def draw_changed(
     return True
 
 
-def _words(values: Values, names: Sequence[str], row: int) -> str:
-    """The request's own figures, those that were measured."""
-    return ", ".join(f"{name} {values[name][row]:.2f}" for name in names if not np.isnan(values[name][row]))
+def _words(values: Values, names: Sequence[str], row: int, end: str = "") -> str:
+    """The request's own figures, those that were measured; `end` is what the names of their columns end in."""
+    found = {name: values[name + end][row] for name in names}
+    return ", ".join(f"{name} {value:.2f}" for name, value in found.items() if not np.isnan(value))
 
 
 def _lists(request: Request, replies: Replies, row: int) -> tuple[list[int], list[int], list[int]]:
