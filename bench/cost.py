@@ -23,9 +23,9 @@ def frontier_cost(name: str, n_history: int, n_candidates: int) -> tuple[float, 
     usd = price.usd(tokens_in, tokens_out) * 1000
     shape = prices.request
     assumptions = [
-        f"US$ {price.input:g} in / {price.output:g} out per million tokens, {prices.as_of} ({prices.source})",
+        prices.words(price),
         f"{n_history} history + {n_candidates} candidate pictures of {shape.picture_px} px at "
-        f"{price.picture.tokens(shape.picture_px, shape.picture_px)} tokens (rule {price.picture.rule!r}), "
+        f"{price.picture.tokens(shape.picture_px, shape.picture_px)} tokens, {price.picture.words()}; "
         f"{shape.text_tokens_per_item} tokens of title an item, {shape.instruction_tokens} of instruction",
         f"{tokens_out} answer tokens, no reasoning tokens: a lower bound",
     ]

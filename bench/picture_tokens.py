@@ -16,6 +16,12 @@ class _Rule(BaseModel):
     source: str
     as_of: str
 
+    def words(self) -> str:
+        """The rule's name and numbers, its date and its source."""
+        told = self.model_dump(by_alias=True, exclude={"source", "as_of"}, exclude_none=True)
+        name = told.pop("rule")
+        return f"rule {name} ({', '.join(f'{key} {value:g}' for key, value in told.items())}), {self.as_of} ({self.source})"
+
 
 class Patches(_Rule):
     """Tokens = factor x size-pixel patches that cover the picture, at most factor x `most`.

@@ -76,6 +76,11 @@ class Prices(_Data):
             raise ValueError(f"{unknown}, which is none of the picture_rules {', '.join(rules)}")
         return raw | {"models": models | {n: models[n] | {"picture": rules[rule]} for n, rule in named.items()}}
 
+    def words(self, price: ModelPrice) -> str:
+        """A price, its date and its source."""
+        dated = f"{price.as_of or self.as_of} ({price.source or self.source})"
+        return f"US$ {price.input:g} in / {price.output:g} out per million tokens, {dated}"
+
     def model(self, name: str, path: Path = SHIPPED) -> ModelPrice:
         """Raises UserError with the known names for an unknown one; `path` is named as the file that lacks it."""
         if name not in self.models:

@@ -169,7 +169,16 @@ def test_an_endpoint_needs_a_key_and_an_address_without_one_in_it(monkeypatch: p
     assert endpoint_at("https://host/v1/") is None
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     assert endpoint_at("https://host/v1/") == Endpoint("https://host/v1", KEY)
-    for url in ("host/v1", f"https://me:{KEY}@host/v1", f"https://host/v1?key={KEY}", "ftp://host"):
+    for url in (
+        "host/v1",
+        f"https://me:{KEY}@host/v1",
+        f"https://host/v1?key={KEY}",
+        "ftp://host",
+        "http://host:99999",
+    ):
         with pytest.raises(UserError, match="allowed is http") as error:
             endpoint_at(url)
         assert KEY not in str(error.value)
+    monkeypatch.setenv(KEY_VARIABLE, "schl\u00fcssel")
+    with pytest.raises(UserError, match="printable ASCII"):
+        endpoint_at("https://host/v1")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from navigator.contracts.errors import UserError
 
@@ -67,16 +67,32 @@ def endpoint_at(base_url: str, timeout_s: float = 60.0) -> Endpoint | None:
     """The endpoint with its key from the environment; None without a key.
 
     Raises:
-        UserError: no http(s) URL, or one that holds a password or a query, which reports would repeat.
+        UserError: no http(s) URL, or one that holds a password or a query, which reports would repeat; a key that no HTTP
+            header can hold.
     """
     parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
+    if parts.scheme not in ("http", "https") or not _plain(parts):
         raise UserError(
-            f"base_url {parts._replace(netloc=parts.hostname or '', query='').geturl()!r} (shown without user and query): "
+            f"base_url {parts._replace(netloc=parts.hostname or '', query='').geturl()!r} (without user, port and query): "
             f"allowed is http(s)://HOST/PATH such as https://api.openai.com/v1, the key goes into {KEY_VARIABLE}"
         )
     key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"the key in {KEY_VARIABLE} holds characters that no HTTP header can; allowed is printable ASCII"
+        )
     return Endpoint(base_url.rstrip("/"), key, timeout_s) if key else None
+
+
+def _plain(parts: SplitResult) -> bool:
+    """Whether an address holds a host and maybe a port and a path, and nothing else."""
+    try:
+        wrong_port = parts.port == 0
+    except ValueError:  # no number, or one above 65,535
+        wrong_port = True
+    return bool(parts.hostname) and not (
+        parts.username or parts.password or parts.query or parts.fragment or wrong_port
+    )
 
 
 def open_client(endpoint: Endpoint) -> "AsyncOpenAI":

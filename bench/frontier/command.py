@@ -41,16 +41,15 @@ def frontier(
 ) -> dict[str, Any]:
     """Ask hosted models to re-rank what content finds: quality, latency, errors, tokens and US$, measured and by formula.
 
-    Set the environment variable NAVIGATOR_FRONTIER_KEY (any word for a server that wants none) and give --base_url. Without
-    both, nothing is sent: the cost is computed by the vendors' token rules, and what would have to be measured is null.
-
     Args:
         catalog: catalogue folder.
         vectors: store of the item vectors that content searches.
         graph: taste graph folder; its split gives the queries.
         out: report folder to write.
         model_name: models as the endpoint names them, asked one after the other; default are those the price file prices.
-        base_url: an OpenAI-compatible endpoint, the part before /chat/completions, such as https://api.openai.com/v1.
+        base_url: an OpenAI-compatible endpoint, the part before /chat/completions, such as https://api.openai.com/v1. Its key
+            is taken from the environment variable NAVIGATOR_FRONTIER_KEY (any word for a server that wants none). Without
+            both nothing is sent: the cost is computed by the vendors' token rules, and what would be measured is null.
         queries: how many test queries are asked, drawn with the seed and in random order; 0 is all.
         candidates: how many of content's first items are to be re-ranked.
         task: board-completion or next-item.
@@ -73,7 +72,8 @@ def frontier(
         max_wait_s: a request is given up when the endpoint asks to wait longer.
         concurrency: requests under way at once; latency is measured under this load.
         requests_per_minute: most attempts in any 60 seconds.
-        tokens_per_minute: most tokens in any 60 seconds, expected input and longest output counted until the usage is known.
+        tokens_per_minute: most tokens in any 60 seconds; until its usage is known a request counts with the expected input
+            and the longest output (of a model without a price, the output alone).
         seed: of the drawn queries, the order of candidates, waiting and resampling.
 
     Returns:

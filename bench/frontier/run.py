@@ -16,7 +16,7 @@ from bench.frontier.limits import Budget
 from bench.frontier.options import Options
 from bench.frontier.questions import Asked, put
 from bench.frontier.summary import METRICS, intervals, model_row, row_of, score
-from bench.frontier.tables import comparison, markdown, priced_with, protocol
+from bench.frontier.tables import comparison, markdown, protocol
 from bench.inputs import Paths, World, fingerprints, open_world, queries_digest
 from bench.prices import SHIPPED, ModelPrice, Prices, load_prices
 from bench.provenance import came_about
@@ -54,7 +54,7 @@ def ask_models(options: Options) -> dict[str, Any]:
             outcomes = _ask(options, asked, endpoint, priced, journal)
             rows = _rows(asked, outcomes, priced, prices.request.answer_tokens_per_candidate)
             found = {
-                model: model_row(own, outcomes[model], priced_with(prices, priced.get(model)), options.seed)
+                model: model_row(own, outcomes[model], _words(prices, priced.get(model)), options.seed)
                 for model, own in rows.items()
             }
             report = _report(options, world, asked, found, endpoint, unasked, journal, config, inputs)
@@ -144,6 +144,10 @@ def _report(
         unreadable=sorted(asked.items.unreadable), bare=sorted(asked.items.bare),
         models=models, **came_about(options.seed, options.command_line(), config, inputs, protocol(options)),
     )  # fmt: skip
+
+
+def _words(prices: Prices, price: ModelPrice | None) -> str | None:
+    return f"{prices.words(price)}; pictures by {price.picture.words()}" if price else None
 
 
 def _metrics(report: FrontierReport) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from bench.frontier.options import Options
 from bench.frontier.request import BYTES_PER_TOKEN, TEXT_CHARS
 from bench.intervals import RESAMPLES
 from bench.markdown import bullets, provenance, stamp
-from bench.prices import ModelPrice, Prices
 from navigator.contracts.report import Interval, Latency
 
 _HEAD = (
@@ -36,19 +35,6 @@ def markdown(report: FrontierReport, files: Sequence[str]) -> str:
         bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def priced_with(prices: Prices, price: ModelPrice | None) -> str | None:
-    """A model's price, its date and sources, in one line."""
-    if price is None:
-        return None
-    rule = price.picture
-    numbers = rule.model_dump(by_alias=True, exclude={"rule", "source", "as_of"}, exclude_none=True)
-    said = ", ".join(f"{name} {value:g}" for name, value in numbers.items())
-    return (
-        f"US$ {price.input:g} in / {price.output:g} out per million tokens, {price.as_of or prices.as_of} "
-        f"({price.source or prices.source}); a picture by rule {rule.rule!r} ({said}), {rule.as_of} ({rule.source})"
-    )
 
 
 def protocol(options: Options) -> list[str]:
