@@ -84,7 +84,9 @@ def test_bytes_by_hand():
     assert request(shape, way, more, 512, 2)["decode"].bytes == 2 * (2 * pass_weights(shape) + 2 * 2048 + kept)
 
 
-def test_the_roof_is_the_slower_of_the_two_and_is_measured_here():
+def test_the_roof_is_the_slower_of_the_two_and_is_measured_here(monkeypatch):
+    monkeypatch.setattr("bench.speed.roofline.COPIED", {"cpu": 1 << 24})
+    monkeypatch.setattr("bench.speed.roofline.SIZE", {"cpu": 256})
     roof = Roof(flops_per_s=100.0, bytes_per_s=10.0)
     assert roof.seconds(200, 10) == 2 and roof.seconds(10, 50) == 5
     here = measure_roof(torch.device("cpu"), torch.float32)

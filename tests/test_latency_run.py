@@ -62,6 +62,10 @@ def test_every_figure_follows_from_the_raw_rows(tmp_path):
     pair = base.native_over["swapped"]
     assert pair.median == pytest.approx(ratios[1]) and ratios[0] <= pair.ci95[0] <= pair.ci95[1] <= ratios[2] + 1e-9
     assert pair.p50 == pytest.approx(sorted(times["native"])[1] / sorted(times["swapped"])[1])
+    busy = {n: [r.processor_ms or 0 for r in rows if r.way == n and r.history == 2] for n in ("native", "swapped")}
+    assert min(busy["native"]) > 0
+    shares = sorted(a / e for a, e in zip(busy["native"], busy["swapped"], strict=True))
+    assert pair.processor == pytest.approx(shares[1])
     read = sorted(r.prefill_ms + r.decode_ms for r in rows if r.way == "swapped" and r.history == 2)  # type: ignore[operator]
     floor = base.ways["swapped"]
     assert floor.over_floor == pytest.approx(read[1] / floor.floor_ms)
@@ -115,7 +119,7 @@ def test_a_way_without_memory_has_rows_and_no_times(tmp_path, monkeypatch):
     own = report.points[0].ways["native"]
     assert (own.n, own.failed, own.total_ms, own.over_floor, own.peak_mb) == (0, 3, None, None, None)
     assert report.points[0].native_over == {} and "native" not in report.saturation["small"]
-    assert [v.met for v in report.verdicts[:3]] == [None, None, None] and report.verdicts[3].met is not None
+    assert [v.met for v in report.verdicts[:3]] == [None, None, None] and report.verdicts[3].value is not None
     assert "3 of 3 failed" in (tmp_path / "r" / "report.md").read_text()
 
 
@@ -174,9 +178,12 @@ def test_verdicts_are_the_issues_bars(tmp_path):
     swapped = base.ways["swapped"].model_copy(update={"over_floor": 2.9})
     base = base.model_copy(update={"native_over": {"swapped": pair}, "ways": base.ways | {"swapped": swapped}})
     full = saturation([BatchRow(way="native", batch=1, ms=100.0), BatchRow(way="swapped", batch=1, ms=11.0)])
-    assert [v.met for v in verdicts(base, full)] == [True, False, False, True]
-    assert verdicts(base, full)[2].value == pytest.approx(0.89)
-    assert [v.met for v in verdicts(base, {})] == [True, False, None, True]
+    assert [v.met for v in verdicts(base, full, True)] == [True, False, False, True]
+    assert verdicts(base, full, True)[2].value == pytest.approx(0.89)
+    assert [v.met for v in verdicts(base, {}, True)] == [True, False, None, True]
+    assert {v.met for v in report.verdicts} == {None} and report.verdicts[0].value == report.points[0].native_over[
+        "swapped"
+    ].p50  # a CPU
 
 
 @pytest.mark.parametrize(

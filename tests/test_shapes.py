@@ -10,7 +10,7 @@ from navigator import shapes
 from navigator.contracts import ItemVectors, UserError, read_manifest
 from navigator.encode_commands import resolve_backbone
 from navigator.model_commands import swap as swap_command
-from navigator.shapes import SHAPES, Shape, named_shape, random_backbone
+from navigator.shapes import SHAPES, Shape, Vision, cut, named_shape, random_backbone, random_stock, stock_config
 from navigator.swap import swap
 
 TINY = Shape(32, 3, 4, 2, 8, 48, 100, (5, 11), (2, 1, 1))
@@ -70,6 +70,34 @@ def test_the_published_shape_has_its_published_size(words):
     assert sum(p.numel() for p in model.parameters()) - count < 2e6
     assert len(settings.vision_config.deepstack_visual_indexes) == 3
     assert settings.text_config.rope_parameters["mrope_section"] == [24, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"), [("qwen3-vl-2b", 2.13), ("qwen3-vl-4b", 4.44), ("qwen3-vl-8b", 8.77)]
+)  # fmt: skip
+def test_a_whole_model_has_its_published_size(name, billions):
+    """Parameters as the published checkpoints have them, vision tower included."""
+    with torch.device("meta"):
+        model = Qwen3VLForConditionalGeneration(stock_config(SHAPES[name]))
+    model.tie_weights()
+    assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(billions, abs=0.005)
+    assert model.config.image_token_id == 151_655 and model.config.tie_word_embeddings == SHAPES[name].tied
+
+
+def test_a_cut_shape_keeps_the_proportions():
+    two = named_shape("qwen3-vl-2b:2")
+    assert (two.num_hidden_layers, two.vision.depth, two.deepstack) == (2, 2, (0,))
+    half = named_shape("qwen3-vl-8b:18")
+    assert (half.vision.depth, half.deepstack) == (14, (4, 8)) and half.vision.hidden_size == 1152
+    assert named_shape("qwen3-vl-4b:36") == SHAPES["qwen3-vl-4b"]
+
+
+def test_a_stock_model_is_drawn_where_it_runs():
+    tiny = cut(Shape(**{**vars(TINY), "deepstack": (0, 1), "vocab_size": 151_936, "vision": Vision(3, 32, 2, 48)}), 2)
+    model = random_stock(tiny, torch.device("cpu"), torch.bfloat16, seed=3)
+    assert model.dtype == torch.bfloat16 and len(model.model.visual.blocks) == 2 and not model.training
+    again = random_stock(tiny, torch.device("cpu"), torch.bfloat16, seed=3)
+    assert torch.equal(model.lm_head.weight, again.lm_head.weight) and float(model.lm_head.weight.float().std()) > 0.01
 
 
 def test_bad_shapes_say_what_is_allowed(words, tmp_path):

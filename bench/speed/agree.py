@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from bench.speed.figures import SameOutput
 from bench.speed.measure import Runner, runner_of
@@ -45,7 +46,7 @@ def compared(
     for name, plain in before.items():
         try:
             now = _said(lambda name=name: runner_of(models[name], WAYS[name], point, 1, options))
-        except torch._dynamo.exc.BackendCompilerFailed as error:
+        except BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"torch.compile does not work here ({reason}); leave out --compile, or install a C++ compiler (on a GPU: "

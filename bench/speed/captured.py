@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from transformers.masking_utils import create_causal_mask
 
+from bench.speed.graphs import graph_of, lacks_memory
 from bench.speed.prompts import Kept, Prompt, cache_of
 from bench.speed.ways import Way
 from navigator.contracts.errors import UserError
-
-WARM_UP = 3  # eager runs before a capture
 
 
 class Assembled:
@@ -85,10 +84,10 @@ class Assembled:
         self.put()
         for name in ("tower", "prefill", "decode") if self.generated > 1 else ("tower", "prefill"):
             try:
-                self.steps[name] = _graph_of(self.steps[name])
-            except torch.OutOfMemoryError:
-                raise
+                self.steps[name] = graph_of(self.steps[name])
             except RuntimeError as error:
+                if lacks_memory(error):
+                    raise torch.OutOfMemoryError(str(error)) from error
                 reason = str(error).splitlines()[0]
                 if name != "tower":
                     raise UserError(
@@ -176,31 +175,10 @@ def _known_of(model: Any, prompt: Prompt) -> dict[str, Any]:
         align_corners=visual.interpolation_align_corners, spatial_merge_size=merge,
     )  # fmt: skip
     lengths, longest = get_vision_attention_seqlens(grid, visual.config)
-    flash = (
-        "flash" in visual.config._attn_implementation
-    )  # flash-attn reads lengths on the device, the others on the host
+    flash = "flash" in visual.config._attn_implementation  # reads lengths on the device, the other kernels on the host
     known = {
         "interp_indices": indices.to(device), "interp_weights": weights.to(device),
         "position_ids": get_vision_position_ids(grid, merge).to(device),
         "cu_seqlens": lengths.to(device) if flash else lengths,
     }  # fmt: skip
     return known if longest is None else known | {"max_seqlen": longest}
-
-
-def _graph_of(step: Callable[[], Any]) -> Callable[[], Any]:
-    """The step's kernels as a CUDA graph; the result lies in the same memory after every replay."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP):
-            step()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = step()
-
-    def replay() -> Any:
-        graph.replay()
-        return result
-
-    return replay

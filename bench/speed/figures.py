@@ -21,7 +21,8 @@ class _Row(BaseModel):
 
 class RequestRow(_Row):
     """One answered request, milliseconds: to the device, reading (the tower's place included), writing the tokens after the
-    first (null where only one is written), and all of it."""
+    first (null where only one is written), and all of it; `processor_ms` is processor time, all threads, of a run on a CPU,
+    which other programs on the machine lengthen less than the clock's."""
 
     shape: str
     history: int
@@ -33,6 +34,7 @@ class RequestRow(_Row):
     prefill_ms: float | None = None
     decode_ms: float | None = None
     total_ms: float | None = None
+    processor_ms: float | None = None
     error: str | None = None
 
 
@@ -109,6 +111,7 @@ class Pair(_Row):
     Attributes:
         median: of the ratios round by round, with its 95 % bootstrap interval over rounds.
         p50, p95: ratio of the two percentiles.
+        processor: median of the ratios of processor time, of a run on a CPU.
         flops: ratio of the counted work, here and at the published number of layers.
     """
 
@@ -116,6 +119,7 @@ class Pair(_Row):
     ci95: tuple[float, float]
     p50: float
     p95: float
+    processor: float | None
     flops: float
     whole_flops: float
 
@@ -144,7 +148,8 @@ class SameOutput(_Row):
 
 
 class Verdict(_Row):
-    """One claim on one shape's base point; null where it was not measured."""
+    """One claim on one shape's base point; `value` is null where it was not measured, `met` also where it is not what the
+    claim is about: a CPU, or a cut shape."""
 
     shape: str
     claim: str

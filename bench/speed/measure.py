@@ -36,16 +36,17 @@ def runner_of(model: Any, way: Way, point: Point, batch: int, options: Options) 
     return Plain(model, way, prompt, point.generated)
 
 
-def timed(runner: Runner, device: torch.device) -> tuple[float, float, float]:
-    """Milliseconds of one answer: to the device, read, and write until the tokens are back on the host."""
+def timed(runner: Runner, device: torch.device) -> tuple[float, float, float, float]:
+    """Milliseconds of one answer: to the device, read, and write until the tokens are back on the host; and of processor time
+    in all three."""
     ends = []
     synchronise(device)
-    begun = time.perf_counter()
+    begun, processor = time.perf_counter(), time.process_time()
     for step in (runner.put, runner.prefill, runner.decode):
         step()
         synchronise(device)
         ends.append((time.perf_counter() - begun) * 1000)
-    return ends[0], ends[1] - ends[0], ends[2] - ends[1]
+    return ends[0], ends[1] - ends[0], ends[2] - ends[1], (time.process_time() - processor) * 1000
 
 
 def prepare(
@@ -112,7 +113,7 @@ def _batch(model: Any, way: Way, point: Point, batch: int, options: Options) -> 
 
     def run() -> None:
         runner = runner_of(model, way, point, batch, options)
-        times.extend(sum(timed(runner, device)) for _ in range(BATCH_REPEATS + 1))
+        times.extend(sum(timed(runner, device)[:3]) for _ in range(BATCH_REPEATS + 1))
 
     with peak_memory(device.type == "cuda") as peak:
         error = _out_of_memory(run)
@@ -137,10 +138,11 @@ def _row(
     asked = {"shape": point.shape, "history": point.history, "candidates": point.candidates, "side": point.side}
     if error or not times:
         return RequestRow(**asked, way=name, round=number, error=error)
-    copy, prefill, decode = times
+    copy, prefill, decode, processor = times
     return RequestRow(
         **asked, way=name, round=number, copy_ms=copy, prefill_ms=prefill,
-        decode_ms=decode if point.generated > 1 else None, total_ms=sum(times),
+        decode_ms=decode if point.generated > 1 else None, total_ms=copy + prefill + decode,
+        processor_ms=processor if device.type == "cpu" else None,
     )  # fmt: skip
 
 

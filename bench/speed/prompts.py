@@ -10,6 +10,7 @@ from bench.speed.count import PATCH, PATCH_INPUT
 from bench.speed.options import Point
 from bench.speed.ways import Way
 
+DIFFERENT = 4  # pictures of a request; drawing all of them would take longer than the measurement
 Kept = list[tuple[torch.Tensor, torch.Tensor]]  # a layer's keys and values, each (B, heads, P, head size)
 
 
@@ -75,17 +76,17 @@ def make_prompt(model: Any, way: Way, point: Point, batch: int, dim: int, seed: 
 
 
 def _shown(model: Any, way: Way, point: Point, dim: int, drawn: torch.Generator) -> torch.Tensor:
+    """What the items of one request show, one after another; of pictures some are drawn and come again and again."""
     if way.shows == "vectors":
-        size: tuple[int, ...] = (point.items, dim)
-    elif way.shows == "pixels":
-        size = (point.items * ((way.side_at(point) or 0) // PATCH) ** 2, PATCH_INPUT)
+        return torch.nn.functional.normalize(torch.randn(point.items, dim, generator=drawn), dim=-1).to(model.dtype)
+    if way.shows == "pixels":
+        size = (1, ((way.side_at(point) or 0) // PATCH) ** 2, PATCH_INPUT)
     else:
         levels = len(model.config.vision_config.deepstack_visual_indexes)
-        size = (1 + levels, point.items * way.tokens_an_item(point), model.config.text_config.hidden_size)
-    values = torch.randn(size, generator=drawn)
-    if way.shows == "vectors":
-        values = torch.nn.functional.normalize(values, dim=-1)
-    return (values * 0.02 if way.shows == "features" else values).to(model.dtype)
+        size = (1 + levels, way.tokens_an_item(point), model.config.text_config.hidden_size)
+    items = [torch.randn(size, generator=drawn) for _ in range(min(point.items, DIFFERENT))]
+    values = torch.cat([items[number % DIFFERENT] for number in range(point.items)], dim=1).to(model.dtype)
+    return values[0] if way.shows == "pixels" else values * 0.02
 
 
 def _grid(way: Way, point: Point) -> list[int]:

@@ -58,8 +58,8 @@ def saturation(batches: Sequence[BatchRow]) -> dict[str, Saturation]:
     return found
 
 
-def verdicts(base: PointRow, full: dict[str, Saturation]) -> list[Verdict]:
-    """The issue's claims on the base point of a shape."""
+def verdicts(base: PointRow, full: dict[str, Saturation], judged: bool) -> list[Verdict]:
+    """The claims on the base point of a shape; without `judged` the values alone, since they are those of a CPU or a cut."""
     pair, swapped = base.native_over.get(SWAPPED), base.ways.get(SWAPPED)
     cheaper = None
     if NATIVE in full and SWAPPED in full:
@@ -72,9 +72,13 @@ def verdicts(base: PointRow, full: dict[str, Saturation]) -> list[Verdict]:
         ("swapped over the weight-streaming floor, times", over, OVER_FLOOR, -1),
     ]
     return [
-        Verdict(shape=base.shape, claim=claim, value=value, bar=bar, met=None if value is None else sign * value >= sign * bar)
+        Verdict(shape=base.shape, claim=claim, value=value, bar=bar, met=_met(value, bar, sign, judged))
         for claim, value, bar, sign in rows
     ]  # fmt: skip
+
+
+def _met(value: float | None, bar: float, sign: int, judged: bool) -> bool | None:
+    return sign * value >= sign * bar if judged and value is not None else None
 
 
 def is_cut(name: str) -> bool:
@@ -117,16 +121,21 @@ def _embedding(shape: Shape) -> int:
 def _pair(rows: Sequence[RequestRow], ways: dict[str, Measured], name: str, seed: int) -> Pair | None:
     """The native way against another, round by round; None where no round has both."""
     times = {(row.way, row.round): row.total_ms for row in rows if row.total_ms is not None}
+    processor = {(row.way, row.round): row.processor_ms for row in rows if row.processor_ms}
     shared = [number for way, number in times if way == NATIVE and (name, number) in times]
     native, own = ways.get(NATIVE), ways[name]
     if not shared or native is None or native.total_ms is None or own.total_ms is None:
         return None
     ratios = np.array([times[NATIVE, number] / times[name, number] for number in shared])
+    busy = [
+        processor[NATIVE, n] / processor[name, n] for n in shared if (NATIVE, n) in processor and (name, n) in processor
+    ]
     drawn = np.random.default_rng(seed).integers(0, len(ratios), (RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
     return Pair(
         median=float(np.median(ratios)), ci95=(float(low), float(high)),
         p50=native.total_ms.p50 / own.total_ms.p50, p95=native.total_ms.p95 / own.total_ms.p95,
+        processor=float(np.median(busy)) if busy else None,
         flops=_gflops(native) / _gflops(own), whole_flops=native.whole_gflops / own.whole_gflops,
     )  # fmt: skip
 

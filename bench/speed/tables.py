@@ -10,7 +10,7 @@ _TIMES = (
     "way", "", "P50 ms", "P95", "P99", "prefill P50", "decode P50", "tokens", "kept", "GFLOP", "MB moved", "peak MB",
     "roofline", "over floor",
 )  # fmt: skip
-_RATIOS = ("native over", "median", "95 % interval", "at P50", "at P95", "GFLOP", "GFLOP, all layers")
+_RATIOS = ("native over", "median", "95 % interval", "at P50", "at P95", "processor time", "GFLOP", "GFLOP, all layers")
 _FULL = ("way", "requests/s", "batch", "ended")
 _CLAIMS = ("shape", "claim", "value", "bar", "met")
 
@@ -65,6 +65,7 @@ def _ratios(point: PointRow) -> list[tuple[str, ...]]:
     body = [
         (
             name, f"{pair.median:.1f}", f"{pair.ci95[0]:.1f}..{pair.ci95[1]:.1f}", f"{pair.p50:.1f}", f"{pair.p95:.1f}",
+            "-" if pair.processor is None else f"{pair.processor:.1f}",
             f"{pair.flops:.1f}", f"{pair.whole_flops:.1f}",
         )
         for name, pair in point.native_over.items()
@@ -77,7 +78,7 @@ def _full(rows: dict[str, Saturation]) -> list[tuple[str, ...]]:
 
 
 def _claims(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
-    words = {True: "yes", False: "no", None: "not measured"}
+    words = {True: "yes", False: "no", None: "open"}
     body = [
         (v.shape, v.claim, "-" if v.value is None else f"{v.value:.3g}", f"{v.bar:g}", words[v.met]) for v in verdicts
     ]
