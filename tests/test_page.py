@@ -134,6 +134,18 @@ def test_columns_of_figures_stand_right_sort_by_their_number_and_show_intervals_
 
 
 @pytest.mark.parametrize(
+    ("cell", "unclear"),
+    [
+        ("+0.1 [-0.1, +0.3]", True), ("+0.1 [+0.0000, +0.3]", True), ("-0.2 [-0.3, -0.1]", False), ("1.2 (-0.1..2.0)", False),
+        ("0.1 [-1e-05, +2e-05]", True),
+    ],
+)  # fmt: skip
+def test_a_difference_whose_interval_holds_zero_is_marked(cell: str, unclear: bool) -> None:
+    shown = Tags(render(piped([("a", "b"), ("x", cell)]), Path()).html).of("td")
+    assert shown[0]["class"] == ("num unclear" if unclear else "num")
+
+
+@pytest.mark.parametrize(
     ("cells", "expected"),
     [
         (["0.5", "-"], True), (["1,234", "12"], True), (["+0.1 [-0.1, +0.3]"], True), (["0.5 (0.4..0.6)"], True),
