@@ -23,6 +23,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
 }
+_SHORT = 24  # characters of a cell that is kept on one line
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,11 @@ def _dressed(table: Sequence[Token]) -> Sequence[Token]:
     rows = _cells(table)
     for number, (head, *body) in enumerate(zip(*rows, strict=True)):
         figures = numeric([inline.content for _, inline, _ in body])
+        short = all(len(inline.content) <= _SHORT for _, inline, _ in body)
         for opening, _, closing in (head, *body):
             opening.attrs.pop("style", None)  # the page's policy allows no style attributes
-            if figures:
-                opening.attrs["class"] = "num"
+            if figures or short:
+                opening.attrs["class"] = "num" if figures else "short"
             if opening is head[0]:
                 opening.attrs["scope"] = "col"
             elif number == 0:
