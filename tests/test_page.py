@@ -122,15 +122,27 @@ def test_the_policy_allows_this_style_and_this_script_and_no_address(folder: Pat
 
 def test_columns_of_figures_stand_right_sort_by_their_number_and_show_intervals_apart(folder: Path) -> None:
     tags = Tags(render(TEXT, folder).html)
-    assert [a.get("class") for a in tags.of("th")[:4]] == [None, "num", "num", None]
+    assert [a.get("class") for a in tags.of("th")[:4]] == ["short", "num", "num", "short"]
     assert [a.get("data-value") for a in tags.of("td") if a.get("class") == "num"] == [
         "0.1052",
         "1234.0",
         "0.0887",
         None,
     ]
-    assert [a for a in tags.of("th") if a.get("scope") == "row"] == [{"scope": "row"}] * 2
+    assert [a for a in tags.of("th") if a.get("scope") == "row"] == [{"class": "short", "scope": "row"}] * 2
     assert tags.of("span") == [{"class": "ci"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "unclear"),
+    [
+        ("+0.1 [-0.1, +0.3]", True), ("+0.1 [+0.0000, +0.3]", True), ("-0.2 [-0.3, -0.1]", False), ("1.2 (-0.1..2.0)", False),
+        ("0.1 [-1e-05, +2e-05]", True),
+    ],
+)  # fmt: skip
+def test_a_difference_whose_interval_holds_zero_is_marked(cell: str, unclear: bool) -> None:
+    shown = Tags(render(piped([("a", "b"), ("x", cell)]), Path()).html).of("td")
+    assert shown[0]["class"] == ("num unclear" if unclear else "num")
 
 
 @pytest.mark.parametrize(

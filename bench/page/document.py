@@ -35,7 +35,8 @@ def document(title: str, reports: Sequence[Rendered]) -> str:
 
 
 _FOOTER = (
-    "<footer>This page is one file and loads nothing from anywhere. A click on a column's head sorts by it. The figures are "
+    "<footer>This page is one file and loads nothing from anywhere. A click on a column's head sorts by it; a "
+    "difference whose interval holds 0 is grey. The figures are "
     "those of report.json and report.md in the report's folder.</footer>"
 )
 

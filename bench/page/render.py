@@ -23,6 +23,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
 }
+_SHORT = 24  # characters of a cell that is kept on one line
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,11 @@ def _dressed(table: Sequence[Token]) -> Sequence[Token]:
     rows = _cells(table)
     for number, (head, *body) in enumerate(zip(*rows, strict=True)):
         figures = numeric([inline.content for _, inline, _ in body])
+        short = all(len(inline.content) <= _SHORT for _, inline, _ in body)
         for opening, _, closing in (head, *body):
             opening.attrs.pop("style", None)  # the page's policy allows no style attributes
-            if figures:
-                opening.attrs["class"] = "num"
+            if figures or short:
+                opening.attrs["class"] = "num" if figures else "short"
             if opening is head[0]:
                 opening.attrs["scope"] = "col"
             elif number == 0:
@@ -147,6 +149,8 @@ def _dressed(table: Sequence[Token]) -> Sequence[Token]:
                 if match := FIGURE.fullmatch(inline.content):
                     opening.attrs["data-value"] = repr(float(re.sub(r"[,$]", "", match[1])))
                     _set_interval_apart(inline, match[2])
+                    if match[2] and _holds_zero(match[2]):
+                        opening.attrs["class"] = "num unclear"
     return table
 
 
@@ -171,3 +175,9 @@ def _set_interval_apart(inline: Token, interval: str | None) -> None:
         Token("text", "", 0, content=" "), Token("ci_open", "span", 1, attrs={"class": "ci"}),
         Token("text", "", 0, content=interval.strip()), Token("ci_close", "span", -1),
     ]  # fmt: skip
+
+
+def _holds_zero(interval: str) -> bool:
+    """Whether this is the interval of a difference, as [-0.1, +0.2], and 0 lies in it."""
+    ends = re.fullmatch(r"\s*\[([-+][\d.e+-]+), ([-+][\d.e+-]+)\]", interval)
+    return ends is not None and float(ends[1]) <= 0 <= float(ends[2])

@@ -13,7 +13,7 @@ from bench.taste.assemble import contenders, input_fingerprints
 from bench.taste.figures import PROTOCOL, SCHEMA_VERSION, SystemRow, TasteReport, TriedRow
 from bench.taste.options import Options
 from bench.taste.summary import Values, slice_row, write_per_query
-from bench.taste.tables import compact_tables, given, markdown, protocol, slice_title
+from bench.taste.tables import compact_tables, compared, markdown, protocol, slice_title
 from bench.taste.tune import TUNED_BY, Contender, Tried, answer, measures, tune
 from bench.taste.world import World, open_world
 from navigator.contracts import UserError, is_current, publish
@@ -136,7 +136,7 @@ def _draw(report: TasteReport, path: Path) -> None:
         slice_title(name, row): {system: own.figures[TUNED_BY] for system, own in row.systems.items()}
         for name, row in report.slices.items()
     }
-    interval_plot(panels, "NDCG@10, 95 % interval", path, given(report))
+    interval_plot(panels, "NDCG@10, 95 % interval", path, compared(report))
 
 
 def _on_cuda(options: Options) -> bool:

@@ -14,9 +14,9 @@ _HEADS = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "recall@10": "Recall@10", "rec
 
 
 def compact_tables(report: TasteReport) -> str:
-    """Plain text for a terminal: a slice's figures, then what was asked about (models, scores) against every rival."""
+    """Plain text for a terminal: a slice's figures, then models (and scores) against every rival."""
     parts = [_summary(report)]
-    subjects = given(report) or list(report.systems)
+    subjects = compared(report) or list(report.systems)
     for name, row in report.slices.items():
         parts.append("\n".join([slice_title(name, row), *aligned(_figures(row, ("ndcg@10",)))]))
         pairs = _pairs(row, subjects)
@@ -25,10 +25,11 @@ def compact_tables(report: TasteReport) -> str:
     return "\n\n".join(parts)
 
 
-def given(report: TasteReport) -> list[str]:
-    """Recipes that came by --models and --scores: what a run is about, where it has any."""
-    words = [*report.config.get("models", []), *report.config.get("scores", [])]
-    return list(recipes(word.partition("=")[0] for word in words))
+def compared(report: TasteReport) -> list[str]:
+    """What a run is about: recipes that came by --models and --scores and are no rivals; empty where there is none."""
+    config = report.config
+    given = recipes(word.partition("=")[0] for word in (*config["models"], *config["scores"]))
+    return [name for name in given if name not in config["rivals"]]
 
 
 def markdown(report: TasteReport, files: Sequence[str], picture: str) -> str:
