@@ -109,6 +109,12 @@ def test_recovery_is_the_first_of_twenty_requests_as_before(after_ms, seconds):
     assert recovery_s([overload(after_ms)]) == (seconds if seconds is None else pytest.approx(seconds))
 
 
+def test_too_few_requests_after_the_overload_say_nothing():
+    steps = [step("closed-1", [row("closed-1", 1, 50)], clients=1), overload([50.0] * 19)]
+    found = checks([figures for own in steps for figures in phase_rows(own, OPTIONS, 10)], steps, OPTIONS)["recovers"]
+    assert found.met is None and "19 requests after the overload are too few" in found.note
+
+
 @pytest.mark.parametrize(
     ("changes", "met"),
     [({}, True), ({"refused": False}, False), ({"failed": True}, False), ({"retry": None}, False)],

@@ -83,12 +83,13 @@ def checks(phases: Sequence[PhaseRow], steps: Sequence[Step], options: Options) 
     found = {"at_70_percent": _at_70(by_name), "nothing_lost": _nothing_lost(steps, counts)}
     if OVERLOAD in by_name:
         back, overload = recovery_s(steps), by_name[OVERLOAD]
-        believed = not overload.flags
+        doubts, after = list(overload.flags), by_name[AFTER].requests
+        doubts += [f"{after} requests after the overload are too few; give more --seconds"] if after < IN_A_ROW else []
         found["sheds"] = _sheds(overload, [r for s in steps for r in s.rows if r.phase == OVERLOAD])
         found["recovers"] = Check(
             what="seconds after the overload until requests are as in the calm before",
-            value=back, bar=f"{IN_A_ROW} in a row", met=back is not None if believed else None,
-            note="" if believed else "; ".join(overload.flags),
+            value=back, bar=f"{IN_A_ROW} in a row", met=None if doubts else back is not None,
+            note="; ".join(doubts),
         )  # fmt: skip
     late = [row.lateness_ms.p99 for row in phases if row.lateness_ms]
     found["generator_on_time"] = Check(
