@@ -27,7 +27,8 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-pytest_plugins = ["clip_worlds", "forget_worlds", "pipeline_worlds", "stage_worlds"]  # fixtures of more than one file
+# Fixtures of more than one file.
+pytest_plugins = ["clip_worlds", "forget_worlds", "pipeline_worlds", "stage_worlds", "tasks_worlds"]
 
 SPECIAL = [
     "<|pad|>",
