@@ -27,13 +27,7 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-pytest_plugins = [
-    "chat_worlds",
-    "clip_worlds",
-    "forget_worlds",
-    "pipeline_worlds",
-    "stage_worlds",
-]  # fixtures of more than one file
+pytest_plugins = ["chat_worlds", "clip_worlds", "forget_worlds", "pipeline_worlds", "stage_worlds", "tasks_worlds"]
 
 SPECIAL = [
     "<|pad|>",
