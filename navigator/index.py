@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from navigator.contracts import ItemVectors, Manifest, UserError, is_current, publish, read_manifest
-from navigator.contracts.vectors import as_stored
+from navigator.contracts.vectors import as_stored, normalise
 
+OVERFETCH = 8
 Kind = Literal["flat", "ivf", "hnsw"]
 KINDS: tuple[Kind, ...] = ("flat", "ivf", "hnsw")
 
@@ -65,6 +66,7 @@ class ItemIndex:
 
     def __init__(self, path: Path, index: Any, ids: list[str], manifest: Manifest):
         self.path, self.index, self.ids, self.manifest = path, index, ids, manifest
+        self._row = {item: row for row, item in enumerate(ids)}
 
     @classmethod
     def open(cls, path: str | Path, encoder: str | None = None) -> "ItemIndex":
@@ -93,15 +95,9 @@ class ItemIndex:
 
     def vector(self, item_id: str) -> np.ndarray:
         """(D,) stored vector of an item; UserError for an unknown id."""
-        if item_id not in self.ids:
+        if item_id not in self._row:
             raise UserError(f"item {item_id!r} is not in index {self.path} ({len(self.ids):,} items); check the id")
-        if hasattr(self.index, "make_direct_map"):
-            self.index.make_direct_map()
-        return self.index.reconstruct(self.ids.index(item_id))
-
-    def content_query(self, content: np.ndarray) -> np.ndarray:
-        """An encoder's vectors (B, E) as queries (B, D): cut to the indexed prefix, zero where graph factors lie."""
-        return as_stored(content, self.manifest.config["content_dim"], self.index.d)
+        return self._vectors([item_id])[0]
 
     def search(
         self, queries: np.ndarray, k: int, exclude: list[set[str]] | None = None
@@ -115,3 +111,30 @@ class ItemIndex:
             found = [(self.ids[r], float(s)) for r, s in zip(rows[b], scores[b], strict=True) if r >= 0]
             results.append([(i, s) for i, s in found if i not in skip][:k])
         return results
+
+    def search_content(
+        self, content: np.ndarray, k: int, exclude: list[set[str]] | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """The k nearest items of an encoder's unit vectors (B, E) by the cosine with their content, best first.
+
+        An inner product with a query whose graph factors are zero prefers items that have none: all of their length is
+        content. So OVERFETCH times as many are fetched and put in the order of their content cosines (with 30 % of
+        openclipart's items without factors, 4 times as many held 99.8 % of the exact 200, once as many 47 %).
+        """
+        kept = self.manifest.config["content_dim"]
+        wide = as_stored(content, kept, self.index.d)
+        if kept == self.index.d:
+            return self.search(wide, k, exclude)
+        results = []
+        for query, own in zip(wide, self.search(wide, k * OVERFETCH, exclude), strict=True):
+            if own:
+                cosines = normalise(self._vectors([item for item, _ in own])[:, :kept]) @ query[:kept]
+                own = [(own[n][0], float(cosines[n])) for n in np.argsort(-cosines, kind="stable")]
+            results.append(own[:k])
+        return results
+
+    def _vectors(self, items: list[str]) -> np.ndarray:
+        """(n, D) stored vectors of indexed items."""
+        if hasattr(self.index, "make_direct_map"):
+            self.index.make_direct_map()
+        return np.stack([self.index.reconstruct(self._row[item]) for item in items])

@@ -104,7 +104,7 @@ def search(
         shown, title = [item], f"neighbours of {item}"
     else:
         query = _encode_query(text, image, encoder, opened.manifest.config["content_encoder"])
-        found = opened.search(opened.content_query(query), k)[0]
+        found = opened.search_content(query, k)[0]
         shown, title = [], text or str(image)
     titles = {} if catalog is None else titles_of(Catalog.open(catalog))
     results = [{"item": i, "score": round(score, 4), "title": titles.get(i, "")} for i, score in found]

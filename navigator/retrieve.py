@@ -5,22 +5,18 @@
     content        the same mean of their content parts alone (of a store without factors: of the vectors)
     text           words through the encoder
 
-The last two ask in content space, and the index may hold content + graph vectors. An inner product with a query whose
-factors are zero prefers items that have none: all of their length is content. So OVERFETCH times as many are fetched and
-put in the order of their content cosines (with 30 % of openclipart's items without factors, 4 times as many held 99.8 % of
-the exact 200, once as many 47 %).
+The last two ask in content space, and the index may hold content + graph vectors (`ItemIndex.search_content`).
 """
 
 import numpy as np
 
 from navigator.contracts import Catalog, ItemVectors, UserError
-from navigator.contracts.vectors import as_stored, normalise
+from navigator.contracts.vectors import normalise
 from navigator.index import ItemIndex
 from navigator.metrics import nearest
 from navigator.recommend import Recommender, history_means
 
 IN_CONTENT_SPACE = ("content", "text")
-OVERFETCH = 8
 
 
 def source_queries(
@@ -98,15 +94,9 @@ def lists_of(
 def _by_index(
     store: ItemVectors, index: ItemIndex, asked: np.ndarray, k: int, skip: set[int], content: bool
 ) -> list[np.ndarray]:
-    narrow = content and store.content_dim < store.dim
-    wide = as_stored(asked, store.content_dim, store.dim) if narrow else asked
     banned = [{store.ids[row] for row in skip}] * len(asked)
-    found = index.search(wide, k * OVERFETCH if narrow else k, banned)
-    rows = [store.rows_of([item for item, _ in own]) for own in found]
-    if narrow:
-        cosines = [content_part(store, own) @ query for own, query in zip(rows, asked, strict=True)]
-        rows = [own[np.argsort(-c, kind="stable")] for own, c in zip(rows, cosines, strict=True)]
-    return [own[:k] for own in rows]
+    found = index.search_content(asked, k, banned) if content else index.search(asked, k, banned)
+    return [store.rows_of([item for item, _ in own]) for own in found]
 
 
 def vectors_in(store: ItemVectors, rows: np.ndarray, content: bool) -> np.ndarray:

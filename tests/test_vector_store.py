@@ -258,3 +258,18 @@ def test_the_file_is_what_safetensors_reads(tmp_path: Path):
     write_tensors(tmp_path / "x", iter(blocks), (3, 3), np.dtype(np.int8), np.array([0.5, 1, 2]))
     read = load_file(tmp_path / "x")
     assert np.array_equal(read["vectors"], np.concatenate(blocks)) and read["scale"].tolist() == [0.5, 1, 2]
+
+
+def test_words_are_not_drawn_to_items_without_graph_factors(tmp_path: Path):
+    """All of such an item's length is content, so an inner product with a query of content alone preferred it."""
+    near = normalise(np.array([[0.9, 0.1, 0.0]], np.float32))[0]  # the nearest in content, half of it graph factors
+    stored = np.stack([np.r_[0.5 * near, 0.0, 0.866], np.r_[0.7, 0.714, 0.0, 0.0, 0.0]]).astype(np.float32)
+    made = {"encoder": "refined", "normalised": True, "content_encoder": "enc", "content_dim": 3}
+    with publish(tmp_path / "v", "vectors", made, {}) as work:
+        write_vectors(work.path, ["saved", "new"], normalise(stored))
+    write_index(tmp_path / "v", tmp_path / "index", "flat")
+    index, asked = ItemIndex.open(tmp_path / "index"), np.array([[1.0, 0.0, 0.0]], np.float32)
+    assert index.search(np.pad(asked, ((0, 0), (0, 2))), 1)[0][0][0] == "new"
+    found = index.search_content(asked, 2)[0]
+    assert [item for item, _ in found] == ["saved", "new"] and found[0][1] == pytest.approx(float(near[0]), abs=1e-3)
+    assert [item for item, _ in index.search_content(asked, 2, [{"saved"}])[0]] == ["new"]

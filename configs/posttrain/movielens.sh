@@ -62,6 +62,7 @@ for split in $splits; do
     case $models in *,map-only@*) paired=,map-only ;; esac
     $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph-$split" --refit false \
         --systems "popularity,item-knn,item-knn-short,ease,ease-short$rivals" --sasrec_vectors "$runs/refined-$split" \
+        --sasrec_seconds 400 --grids.sasrec_dim '[64]' --grids.sasrec_loss '[sampled]' --grids.sasrec_rate '[0.003]' \
         --vectors "content=$runs/content,content-graph=$runs/refined-$split" --models "${models#,}" --grids.model_last '[50]' \
         --rivals "popularity,item-knn,item-knn-short,ease,ease-short,content,content-graph,off-the-shelf$rivals$paired" --out "$runs/report-$split"
 done
