@@ -113,7 +113,7 @@ def test_figures_follow_from_the_answers(world: Path, tmp_path: Path, key: str, 
     assert row.tokens is not None and (row.tokens.input, row.tokens.output, row.tokens.cached) == (1000, 50, None)
     assert "| gpt-5-mini | 7 of 8 |" in (tmp_path / "r" / "report.md").read_text() and answer["asked"]
     kept = [path.read_text() for path in (*(tmp_path / "r").iterdir(), tmp_path / "r.answers.jsonl")]
-    assert not any(key in text for text in kept) and len(kept) == 6
+    assert not any(key in text for text in kept) and len(kept) == 7
 
 
 def test_money_ends_the_run_before_the_limit_is_passed_and_more_money_goes_on(

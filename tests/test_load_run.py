@@ -44,7 +44,7 @@ def test_a_report_whose_every_figure_comes_from_its_rows(tmp_path: Path) -> None
     assert report.server["overload"].refused == sum(step)
     files = sorted(path.name for path in (tmp_path / "r").iterdir())
     pictures = ["load.png", "manifest.json", "overload.png", "parts.png"]
-    assert files == [*pictures, "report.json", "report.md", "requests.parquet"]
+    assert files == [*pictures, "report.html", "report.json", "report.md", "requests.parquet"]
 
 
 def test_after_an_interruption_finished_steps_are_not_run_again(tmp_path: Path, monkeypatch) -> None:
@@ -67,7 +67,10 @@ def test_after_an_interruption_finished_steps_are_not_run_again(tmp_path: Path, 
 
 def test_ctrl_c_ends_the_server_and_publishes_nothing(tmp_path: Path) -> None:
     words = ["load", "--system", "sleep", "--out", str(tmp_path / "r"), "--warm_up", "0.2", "--seconds", "60"]
-    process = subprocess.Popen([sys.executable, "-m", "bench.cli", *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.cli", *words], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     kept, deadline = tmp_path / "r.work" / "steps" / "warm-up.parquet", time.monotonic() + 60
     while not kept.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -79,7 +82,7 @@ def test_ctrl_c_ends_the_server_and_publishes_nothing(tmp_path: Path) -> None:
 
 
 def test_content_is_served_and_a_foreign_url_is_loaded(tmp_path: Path, project: Path, capsys) -> None:
-    options = QUICK | {"overload": 0, "vectors": project / "vectors"}
+    options = QUICK | {"overload": 0, "vectors": project / "vectors", "waiting": 500}  # nobody is refused
     answer = load(system="content", out=tmp_path / "content", **options)
     assert {name for row in answer["phases"] for name, n in row["outcomes"].items() if n} == {"ok"}
     bodies = tmp_path / "bodies.jsonl"
