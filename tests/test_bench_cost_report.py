@@ -51,7 +51,13 @@ def test_the_whole_command_on_measured_reports(capsys, tmp_path):
         "requests_per_day",
         "history_items",
         "candidate_items",
-    }  # none dropped
+        "rivals_need_vectors",
+        "native_training_hours",
+    }  # none dropped; the last two are 0
+    assert (
+        "Not varied, for it is 0 here: rivals_need_vectors, native_training_hours"
+        in (tmp_path / "r" / "report.md").read_text()
+    )
     assert (
         "usd_per_gpu_hour" in row["unmoved"]
         and "no reasoning tokens" in report["systems"]["frontier:gpt-5-mini"]["priced"][2]
@@ -138,7 +144,7 @@ def test_the_measured_request_decides_how_many_pictures_a_hosted_model_gets(caps
 def test_what_the_measurement_lacks_is_said(capsys, tmp_path):
     folder = saturation(tmp_path / "s", {"cpu": "x", "accelerator": None}, swapped=90.0, native=3.0)
     words = (folder, "--embed_per_second", "9", "--frontier", "[]", "--out", tmp_path / "r", "--throughput", "native=2")
-    out = cost(capsys, *words, "--shape", "8b:2", "--json")[1]
+    out = cost(capsys, *words, "--shape", "8b:2", "--device", "cuda", "--json")[1]
     report = json.loads((tmp_path / "r" / "report.json").read_text())
     assert [line[:60] for line in report["caveats"]] == [
         "swapped: measured at saturation of a model cut to fewer laye",

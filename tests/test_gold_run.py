@@ -16,6 +16,7 @@ from bench.cli import main
 from bench.gold.command import check, make, run
 from bench.gold.figures import GoldReport
 from bench.gold.frozen import open_gold
+from bench.gold.run_tables import run_text
 from navigator.contracts import Catalog, UserError
 from navigator.contracts.manifest import write_text
 
@@ -76,6 +77,8 @@ def test_a_whole_run(project, gold, tmp_path, capsys):
         swapped = report.slices[kind].systems["swapped"].minus["content"]["unjudged_wrong"]["ndcg@10"]
         assert swapped and swapped.mean == pytest.approx(0, abs=1e-9)
     assert report.systems["content"].answered["title"] == 0 < report.systems["swapped"].answered["title"]
+    careful = next(line for line in run_text(report).splitlines() if line.startswith("CAREFUL: "))
+    assert "content" in careful and "of kind title" in careful and "swapped" not in careful
     assert main(["gold", "run", *words, "--out", str(tmp_path / "r")]) == 0 and "unchanged" in capsys.readouterr().out
 
 

@@ -49,8 +49,8 @@ def test_every_row_is_counted_or_refused_by_name(tmp_path, capsys):
     assert (report.rows, report.used) == (17, 9) and sum(report.refused.values()) == 8
     kinds = "kind is none of impression, click, save, board_created"
     assert report.refused == {
-        kinds: 2, "at is before 1970": 1, "at is no time": 1, "at is not in seconds": 1, "event_id seen before": 1,
-        "no system": 1, "no user_id": 1,
+        f"{kinds}: like": 1, f"{kinds}: nothing": 1, "at is before 1970": 1, "at is no time": 1, "at is not in seconds": 1,
+        "event_id seen before": 1, "no system": 1, "no user_id": 1,
     }  # fmt: skip
     rejects = pq.read_table(tmp_path / "r" / "rejects.parquet").to_pylist()
     assert [(row["row"], row["reason"]) for row in rejects][:2] == [(9, "event_id seen before"), (10, "no user_id")]
@@ -175,3 +175,10 @@ def test_bad_input_is_named(tmp_path, text, given, says):
         product(tmp_path / "log.csv", tmp_path / "r", **given)
     with pytest.raises(UserError, match="does not exist"):
         product(tmp_path / "nowhere.csv", tmp_path / "r")
+
+
+def test_the_version_that_was_there_first_is_the_baseline(tmp_path):
+    rows = ["user_id,system,kind,at", "ann,a-new,impression,2000", "ben,b-old,impression,1000"]
+    (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
+    assert main(["product", str(tmp_path / "log.csv"), "--out", str(tmp_path / "r")]) in (0, 1)
+    assert report_of(tmp_path / "r").baseline == "b-old"

@@ -42,7 +42,7 @@ def test_what_could_not_be_measured_stops_unless_it_is_optional():
 def test_the_shipped_rules_are_read_and_each_gives_a_reason():
     thresholds = load_thresholds(DEFAULT)
     assert thresholds.digest == file_digest(DEFAULT)
-    assert {"ndcg@10_difference_low", "newly_failed", "p95_ratio", "overlap@10"} <= set(thresholds.rules)
+    assert {"ndcg@10_difference_low", "newly_failed", "p95_ratio_low", "overlap@10"} <= set(thresholds.rules)
     assert all(len(rule.reason.split()) > 5 for rule in thresholds.rules.values())
 
 

@@ -25,7 +25,7 @@ from graph.signals import Walked, co_save_pairs, hard_negatives, walked_signals
 from graph.walk import TopVisits
 from navigator.contracts import Catalog, UserError, publish
 from navigator.contracts.catalog import TABLES
-from navigator.contracts.signals import Histories, TasteSequence, unseen_queries, write_sequences
+from navigator.contracts.signals import Histories, TasteSequence, make_queries, unseen_queries, write_sequences
 from train.tasks import Shape, draw
 from train.world import World
 
@@ -301,3 +301,11 @@ def test_what_is_shown_depends_on_the_seed_and_the_board_and_grows():
     assert [set(q.history) for q in unseen_queries(moved, "test", 2)] == shown[1]  # whatever the graph held out
     assert [set(q.history) for q in unseen_queries(boards, "test", 2, seed=1)] != shown[1]
     assert len({tuple(sorted(items)) for items in shown[1]}) > 15
+
+
+def test_an_empty_split_names_the_task_that_has_queries():
+    only_user = TasteSequence(owner="u", task="next-item", title="", items=(0, 1), test=(2,))
+    with pytest.raises(UserError, match="--task next-item"):
+        make_queries([only_user], "board-completion", "test")
+    with pytest.raises(UserError, match="allowed tasks are"):
+        make_queries([], "next-item", "test")

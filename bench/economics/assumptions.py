@@ -86,4 +86,4 @@ def _near(name: str, known: Assumptions) -> str:
     stem = name.rsplit("_per_", 1)[0]
     like = [other for other in known if "_per_" in name and other.rsplit("_per_", 1)[0] == stem]
     like = like or difflib.get_close_matches(name, known, 3)
-    return f" (did you mean {', '.join(f'{other}, {known[other].unit}' for other in like)}?)" if like else ""
+    return f" (did you mean {', '.join(f'{other} ({known[other].unit})' for other in like)}?)" if like else ""

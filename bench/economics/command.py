@@ -17,7 +17,7 @@ def cost(
     embed: Path | None = None,
     encoder: str | None = None,
     embed_per_second: float | None = None,
-    device: Device = "cuda",
+    device: Device | None = None,
     ours: str = "swapped",
     native: str = "native",
     frontier: list[str] | None = None,
@@ -36,7 +36,8 @@ def cost(
         embed: report of `navigator-bench encoder --throughput N`, for the speed of embedding.
         encoder: which of its encoders, where there are several.
         embed_per_second: items a second that one machine (one GPU) embeds, instead of a report.
-        device: cpu or cuda, what the numbers given by hand were measured on; reports say it themselves.
+        device: cpu or cuda, what the numbers given by hand were measured on; by default what the latency report was
+            measured on, cuda without one.
         ours: name of the swapped system in the report.
         native: name of the system that reads pictures at request time.
         frontier: hosted models to compare with (bench/prices.json names them); default is the table's own choice, [] is

@@ -69,13 +69,15 @@ def open_inputs(options: Options) -> Inputs:
     for name in models.values():
         model_price(name)
     report = read_requests(options.latency, options.shape) if options.latency else None
+    measured_on: list[Device] = [speed.device for speed in report.speeds.values()] if report else []
+    by: Device = options.device or (measured_on[0] if measured_on else "cuda")
     fingerprints = {"prices": digest(prices.model_dump(mode="json"))}
     fingerprints |= {"latency": report.fingerprint} if report else {}
-    found = _request_speeds(options, report)
+    found = _request_speeds(options, report, by)
     if options.embed:
         found["embedding"], fingerprints["embed"] = read_embedding(options.embed, options.encoder)
     if options.embed_per_second is not None:
-        found["embedding"] = by_hand({"items": options.embed_per_second}, options.device, "--embed_per_second")["items"]
+        found["embedding"] = by_hand({"items": options.embed_per_second}, by, "--embed_per_second")["items"]
     table = _shaped(assumptions(options.assume), options.assume, report) | {
         "ours_rps": _measured(
             found.get("ours"), "requests a second", f"what one machine (one GPU) of {options.ours} answers"
@@ -87,7 +89,7 @@ def open_inputs(options: Options) -> Inputs:
             found.get("embedding"), "items a second", "what one machine (one GPU) embeds"
         ),
     }
-    devices: dict[Part, Device] = {part: found[part].device if part in found else options.device for part in PARTS}
+    devices: dict[Part, Device] = {part: found[part].device if part in found else by for part in PARTS}
     scene = Scene({name: entry.value for name, entry in table.items()}, devices)
     how: dict[Part, str] = {part: f"{speed.how} ({speed.device})" for part, speed in found.items()}
     return Inputs(table, scene, models, how, fingerprints, _caveats(options, found, report))
@@ -107,7 +109,7 @@ def _caveats(options: Options, found: Mapping[Part, Speed], report: Report | Non
     return lines
 
 
-def _request_speeds(options: Options, report: Report | None) -> dict[Part, Speed]:
+def _request_speeds(options: Options, report: Report | None, by: Device) -> dict[Part, Speed]:
     """Ours and native, as far as they are known; what is typed goes before what a report says."""
     names = _names(options)
     foreign = next((name for name in options.throughput if name not in names.values()), None)
@@ -115,7 +117,7 @@ def _request_speeds(options: Options, report: Report | None) -> dict[Part, Speed
         raise UserError(
             f"--throughput {foreign}: allowed are {' and '.join(names.values())}; name other systems with --ours, --native"
         )
-    speeds = (report.speeds if report else {}) | by_hand(options.throughput, options.device, "--throughput")
+    speeds = (report.speeds if report else {}) | by_hand(options.throughput, by, "--throughput")
     if report and options.ours not in (*report.names, *options.throughput):
         raise UserError(
             f"{options.latency} has no system {options.ours!r}; it has {', '.join(report.names)}: name one with --ours"

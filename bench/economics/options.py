@@ -20,7 +20,7 @@ class Options:
     embed: Path | None
     encoder: str | None
     embed_per_second: float | None
-    device: Device
+    device: Device | None
     ours: str
     native: str
     frontier: list[str] | None

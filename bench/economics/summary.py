@@ -54,7 +54,7 @@ def rival_row(inputs: Inputs, ours: Maker, rival: Maker, capacity: Capacity) -> 
     still = set(inputs.table) - {one.name for one in found} if points[capacity].state != "unknown" else set()
     return RivalRow(
         break_even=points, sensitivity=[_swing_row(one, inputs) for one in found],
-        unmoved=[name for name, one in inputs.table.items() if one.vary and name in still],
+        unmoved=[name for name, one in inputs.table.items() if one.vary and one.value and name in still],
     )  # fmt: skip
 
 

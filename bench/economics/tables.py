@@ -74,7 +74,7 @@ def markdown(report: CostReport, files: Sequence[str], pictures: Sequence[str]) 
         *(
             f"## What moves the break-even with {name}\n\n{BOUGHT[report.capacity]}, requests a day.\n\n"
             + _pipes(_swings(row.sensitivity))
-            + f"\n\nNothing is moved by {', '.join(row.unmoved)}."
+            + f"\n\nNothing is moved by {', '.join(row.unmoved)}.{_zeros(report)}"
             for name, row in report.rivals.items()
             if row.sensitivity
         ),
@@ -148,3 +148,9 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
 def _pipes(rows: Sequence[Sequence[str]]) -> str:
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
+
+
+def _zeros(report: CostReport) -> str:
+    """What halving and doubling cannot vary; some of it decides the verdict, so it is named."""
+    zeros = [name for name, one in report.inputs_table.items() if one.value == 0]
+    return f" Not varied, for it is 0 here: {', '.join(zeros)}; try --assume.NAME VALUE." if zeros else ""

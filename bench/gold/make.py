@@ -20,6 +20,7 @@ from bench.gold.annotate import Shown, Things, shuffled, write_annotator
 from bench.gold.options import MakeOptions
 from bench.gold.pool import Pair, pair_name, pool, share_out, write_pairs, write_queries
 from bench.gold.queries import Asking, candidates, draw
+from bench.gold.scale import GRADES
 from bench.gold.strata import bands
 from bench.gold.systems import as_world, open_graph, rankings, sources
 from bench.provenance import came_about
@@ -63,6 +64,8 @@ def make_task(options: MakeOptions) -> dict[str, Any]:
             own = [one for one, by in zip(shown, whose, strict=True) if name in by]
             key = digest([config, inputs])
             write_annotator(work.path / FOR_ANNOTATORS, name, key, shuffled(own, name, options.seed + number), things)
+        scale = "".join(f"{grade.number}  {grade.name}: {grade.meaning}\n" for grade in GRADES)
+        write_text(work.path / FOR_ANNOTATORS / "GRADES.txt", scale)
         task = _task(options, every, asked, pairs, whose, ranked, broken) | came_about(
             options.seed, options.command_line(), config, inputs, []
         )

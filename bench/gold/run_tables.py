@@ -23,12 +23,12 @@ def run_text(report: GoldReport) -> str:
             parts += [_columns(f"{name}: {_sizes(row)}; {_TITLES[t]}", _rows(row, t, _SHORT)) for t in TREATMENTS]
     strata = {name: row for name, row in report.slices.items() if not name.startswith("all")}
     parts.append(_columns("NDCG@10 by stratum, unjudged counts as wrong", _by_stratum(strata)))
-    return "\n\n".join([*parts, _outside(report)])
+    return "\n\n".join([*parts, _outside(report), *_silent(report)])
 
 
 def run_markdown(report: GoldReport, files: Sequence[str]) -> str:
     """report.md; `files` are names of the other files beside it."""
-    parts = ["# Gold set: scores", f"**{SIMULATED}**" if report.simulated else "", _summary(report)]
+    parts = ["# Gold set: scores", f"**{SIMULATED}**" if report.simulated else "", _summary(report), *_silent(report)]
     for name, row in report.slices.items():
         parts += [f"## {name}: {_sizes(row)}"]
         parts += [f"### {_TITLES[t]}\n\n{_pipes(_rows(row, t, (*METRICS, *JUDGED)))}" for t in TREATMENTS]
@@ -120,6 +120,20 @@ def _outside(report: GoldReport) -> str:
         f"Relevant items a query: {_value(own.in_pool)} in the pool; outside {_value(own.outside)}, estimated from "
         f"{own.relevant:,} relevant among {own.drawn:,} random items."
     )
+
+
+def _silent(report: GoldReport) -> list[str]:
+    """Who answers no query of a kind at all, and scores 0 there; often only the option --encoder is missing."""
+    asked = {kind for own in report.systems.values() for kind in own.answered}
+    silent = {
+        kind: [name for name, own in report.systems.items() if not own.answered.get(kind)] for kind in sorted(asked)
+    }
+    return [
+        f"CAREFUL: {', '.join(names)} answer no query of kind {kind} and score 0 there, in every mean above; compare by "
+        "stratum, or give --encoder, with which stores and models answer titles and texts."
+        for kind, names in silent.items()
+        if names and len(names) < len(report.systems)
+    ]
 
 
 def _systems(report: GoldReport) -> list[str]:

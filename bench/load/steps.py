@@ -56,21 +56,25 @@ def run_steps(options: Options, loaded: Loaded, folder: Path) -> list[Step]:
     Raises:
         UserError: the endpoint answers nothing, so that there is no saturation to go on from.
     """
-    closed = [
-        _step(loaded, folder, WARM_UP, [Segment(WARM_UP, 0.0, options.warm_up)], 1, options.seed),
-        *(
-            _step(loaded, folder, f"closed-{n}", [Segment(f"closed-{n}", 0.0, options.seconds)], n, options.seed)
-            for n in options.concurrency
-        ),
+    closed = [_step(loaded, folder, WARM_UP, [Segment(WARM_UP, 0.0, options.warm_up)], 1, options.seed)]
+    if any(row.outcome == "connection" for row in closed[0].rows) and not ok_per_second(closed[0]):
+        raise _deaf(loaded, closed)  # nobody is there: no need to find out at every concurrency
+    closed += [
+        _step(loaded, folder, f"closed-{n}", [Segment(f"closed-{n}", 0.0, options.seconds)], n, options.seed)
+        for n in options.concurrency
     ]
     saturation = options.saturation or saturation_rps(closed)
     if not saturation:
-        errors = next((row.error for step in closed for row in step.rows if row.error), "no error was named")
-        raise UserError(
-            f"{loaded.target.url} answered none of {sum(step.scheduled for step in closed):,} requests: {errors}"
-        )
+        raise _deaf(loaded, closed)
     opened = [_step(loaded, folder, name, segments, 0, options.seed) for name, segments in _open(options, saturation)]
     return closed + opened
+
+
+def _deaf(loaded: Loaded, steps: list[Step]) -> UserError:
+    errors = next((row.error for step in steps for row in step.rows if row.error), "no error was named")
+    return UserError(
+        f"{loaded.target.url} answered none of {sum(step.scheduled for step in steps):,} requests: {errors}"
+    )
 
 
 def saturation_rps(steps: Iterable[Step]) -> float:

@@ -25,7 +25,7 @@ def product(
             since 1970, a timestamp or ISO text), and where known event_id (repeats are then refused) and item_id.
         out: report folder to write.
         columns: ours=theirs, where the log calls its columns otherwise, such as user_id=uid,at=ts.
-        baseline: the version that all others are compared with; the first by name by default.
+        baseline: the version that all others are compared with; by default the one whose events begin first.
         split: share of the users that each version was meant to get, such as old=0.5,new=0.5; equal by default.
         seed: of resampling.
 

@@ -66,6 +66,12 @@ class Log:
         return self._all("SELECT count(*), count(*) FILTER (reason IS NULL), min(seconds) FILTER (reason IS NULL), "
                          "max(seconds) FILTER (reason IS NULL) FROM event")[0]  # fmt: skip
 
+    def oldest(self) -> str:
+        """The version whose used events begin first."""
+        return self._all("SELECT system FROM event WHERE reason IS NULL GROUP BY 1 ORDER BY min(seconds), 1 LIMIT 1")[
+            0
+        ][0]
+
     def unseen_saves(self) -> dict[str, int | None]:
         """Version -> saves of an item that it had not shown to that user before; None where no save names its item."""
         query = """
@@ -151,7 +157,8 @@ def _table(path: Path, cells: dict[str, str]) -> str:
         WITH said AS (SELECT row_number() OVER () AS row, {said} FROM {scan(path)}),
         judged AS (SELECT *, CASE
             WHEN user_id IS NULL THEN 'no user_id' WHEN system IS NULL THEN 'no system'
-            WHEN kind IS NULL OR kind NOT IN ({kinds}) THEN 'kind is none of {kinds.replace("'", "")}'
+            WHEN kind IS NULL OR kind NOT IN ({kinds})
+            THEN 'kind is none of {kinds.replace("'", "")}: ' || coalesce(left(kind, 20), 'empty')
             WHEN seconds IS NULL OR isnan(seconds) THEN 'at is no time' WHEN seconds < 0 THEN 'at is before 1970'
             WHEN seconds >= {TOO_LATE} THEN 'at is not in seconds' END AS wrong FROM said)
         SELECT row, event_id, user_id, system, kind, item_id, seconds, coalesce(wrong, CASE

@@ -41,7 +41,7 @@ def measure_product(options: Options) -> dict[str, Any]:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in refused.items()) or "it is empty"
             raise UserError(f"{options.events}: none of its {rows:,} rows can be used ({reasons})")
         sums = log.sums()
-        baseline = sums.versions[0] if options.baseline is None else options.baseline
+        baseline = log.oldest() if options.baseline is None else options.baseline
         if baseline not in sums.versions:
             raise UserError(f"baseline {baseline!r} is not in the log; its versions are {', '.join(sums.versions)}")
         report = ProductReport(

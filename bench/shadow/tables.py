@@ -107,7 +107,12 @@ def _rule(rule: RuleResult) -> tuple[str, str, str, str]:
     ends = ((">=", rule.at_least), ("<=", rule.at_most))
     limits = [f"{sign} {limit:g}" for sign, limit in ends if limit is not None]
     value = "-" if rule.value is None else f"{rule.value:.4g}"
-    return rule.metric, ", ".join(limits), value, rule.verdict + (" (optional)" if rule.optional else "")
+    return (
+        rule.metric,
+        ", ".join(limits),
+        value,
+        rule.verdict + (" (optional)" if rule.optional and rule.value is None else ""),
+    )
 
 
 def _latency(side: SideRow, cut: str) -> str:

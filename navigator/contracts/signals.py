@@ -91,16 +91,23 @@ def make_queries(sequences: Iterable[TasteSequence], task: Task, part: Part) -> 
     Raises:
         UserError: no query results (an empty split).
     """
-    queries = []
+    queries, others = [], set()
     for s in sequences:
         targets = s.test if part == "test" else s.valid
         history = s.items + s.valid if part == "test" else s.items
-        if s.task == task and targets and history:
+        if targets and history and s.task == task:
             queries.append(Query(s.owner, history, targets, s.title))
+        elif targets and history:
+            others.add(s.task)
     if not queries:
         raise UserError(
             f"the {part} split of task {task!r} is empty: the graph holds out nothing there; "
-            f"allowed tasks are {', '.join(TASKS)}; rebuild with `navigator graph build` and smaller minimum sizes"
+            + (
+                f"ask for what it does hold out, --task {min(others)}"
+                if others
+                else f"allowed tasks are {', '.join(TASKS)}"
+            )
+            + "; or rebuild with `navigator graph build` and smaller minimum sizes"
         )
     return queries
 
