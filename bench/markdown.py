@@ -153,6 +153,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [head, "  ".join("-" * width for width in widths), *body]
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """`aligned` as one text."""
+    return "\n".join(aligned(rows))
+
+
 def bullets(title: str, lines: Sequence[str]) -> str:
     """A section of a report; nothing where there is nothing to list."""
     return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

@@ -7,7 +7,7 @@ from bench.economics.figures import CostReport, Point, SwingRow
 from bench.economics.inputs import Inputs
 from bench.economics.lines import COMPONENTS, Capacity
 from bench.economics.verdict import BOUGHT, pays, quantity, short
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import bullets, columns, piped, provenance, stamp
 
 _NOT_COUNTED = [
     "people, networks, egress, the pictures' own storage and reading them at request time (which the native model and hosted "
@@ -49,13 +49,13 @@ def protocol(inputs: Inputs) -> list[str]:
 def compact_tables(report: CostReport) -> str:
     """Plain text for a terminal."""
     parts = [
-        report.verdict, f"US$ per 1,000 requests, {BOUGHT[report.capacity]}\n{_columns(_costs(report, report.capacity))}",
-        f"Swapping pays\n{_columns(_break_evens(report))}",
+        report.verdict, f"US$ per 1,000 requests, {BOUGHT[report.capacity]}\n{columns(_costs(report, report.capacity))}",
+        f"Swapping pays\n{columns(_break_evens(report))}",
     ]  # fmt: skip
     for name, row in report.rivals.items():
         if row.sensitivity and row.break_even[report.capacity].state != "unknown":
             rows = _swings(row.sensitivity[:_SHOWN])
-            parts.append(f"What moves the break-even with {name} most (requests a day)\n{_columns(rows)}")
+            parts.append(f"What moves the break-even with {name} most (requests a day)\n{columns(rows)}")
             break
     notes = [*report.caveats, *(f"{name} was not measured: {command}" for name, command in report.missing.items())]
     parts += ["\n".join(notes)] if notes else []
@@ -68,17 +68,17 @@ def markdown(report: CostReport, files: Sequence[str], pictures: Sequence[str]) 
         "# Cost per request", report.verdict, f"{stamp(report)}.",
         bullets("Read it with care", report.caveats),
         bullets("Not measured", [f"{name}: {command}" for name, command in report.missing.items()]),
-        *(f"## US$ per 1,000 requests, {BOUGHT[c]}\n\n{_pipes(_costs(report, c))}" for c in ("whole", "fractional")),
-        f"## Swapping pays\n\n{_pipes(_break_evens(report))}",
+        *(f"## US$ per 1,000 requests, {BOUGHT[c]}\n\n{piped(_costs(report, c))}" for c in ("whole", "fractional")),
+        f"## Swapping pays\n\n{piped(_break_evens(report))}",
         "\n\n".join(f"![{name}]({name})" for name in pictures),
         *(
             f"## What moves the break-even with {name}\n\n{BOUGHT[report.capacity]}, requests a day.\n\n"
-            + _pipes(_swings(row.sensitivity))
+            + piped(_swings(row.sensitivity))
             + f"\n\nNothing is moved by {', '.join(row.unmoved)}.{_zeros(report)}"
             for name, row in report.rivals.items()
             if row.sensitivity
         ),
-        f"## Assumptions and measurements\n\n{_pipes(_inputs(report))}",
+        f"## Assumptions and measurements\n\n{piped(_inputs(report))}",
         bullets("Hosted models", [f"{n}: {'; '.join(row.priced)}" for n, row in report.systems.items() if row.priced]),
         bullets("Not counted", _NOT_COUNTED), bullets("Protocol", report.protocol),
         bullets("Files", [f"[{name}]({name})" for name in files]), bullets("Provenance", provenance(report)),
@@ -137,17 +137,6 @@ def _inputs(report: CostReport) -> list[tuple[str, ...]]:
         for name, one in report.inputs_table.items()
     ]
     return [("input", "value", "unit", "what", "source", "date"), *rows]
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def _pipes(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
 
 
 def _zeros(report: CostReport) -> str:

@@ -8,7 +8,7 @@ from bench.gold.figures import GoldReport, SliceRow
 from bench.gold.metrics import JUDGED, METRICS, TREATMENTS
 from bench.gold.scale import GRADES, RELEVANT
 from bench.intervals import RESAMPLES
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import aligned, bullets, piped, provenance, stamp
 
 _TITLES = {"unjudged_wrong": "unjudged counts as wrong", "condensed": "unjudged left out"}
 _SHORT = ("ndcg@10", "sdcg@25", "precision@10", "recall@25", "judged@10")
@@ -20,9 +20,9 @@ def run_text(report: GoldReport) -> str:
     parts.append(_summary(report))
     for name, row in list(report.slices.items())[:2]:
         if name.startswith("all"):
-            parts += [_columns(f"{name}: {_sizes(row)}; {_TITLES[t]}", _rows(row, t, _SHORT)) for t in TREATMENTS]
+            parts += [_titled(f"{name}: {_sizes(row)}; {_TITLES[t]}", _rows(row, t, _SHORT)) for t in TREATMENTS]
     strata = {name: row for name, row in report.slices.items() if not name.startswith("all")}
-    parts.append(_columns("NDCG@10 by stratum, unjudged counts as wrong", _by_stratum(strata)))
+    parts.append(_titled("NDCG@10 by stratum, unjudged counts as wrong", _by_stratum(strata)))
     return "\n\n".join([*parts, _outside(report), *_silent(report)])
 
 
@@ -31,7 +31,7 @@ def run_markdown(report: GoldReport, files: Sequence[str]) -> str:
     parts = ["# Gold set: scores", f"**{SIMULATED}**" if report.simulated else "", _summary(report), *_silent(report)]
     for name, row in report.slices.items():
         parts += [f"## {name}: {_sizes(row)}"]
-        parts += [f"### {_TITLES[t]}\n\n{_pipes(_rows(row, t, (*METRICS, *JUDGED)))}" for t in TREATMENTS]
+        parts += [f"### {_TITLES[t]}\n\n{piped(_rows(row, t, (*METRICS, *JUDGED)))}" for t in TREATMENTS]
     parts += [
         bullets("What the pool missed", [_outside(report)]), bullets("Systems", _systems(report)),
         bullets("Grades", [f"{g.number} {g.name}: {g.meaning}" for g in GRADES]), bullets("Protocol", report.protocol),
@@ -74,17 +74,6 @@ def _by_stratum(slices: dict[str, SliceRow]) -> list[tuple[str, ...]]:
         figures = [_value(row.systems[s].figures[TREATMENTS[0]]["ndcg@10"]) for s in systems]
         lines.append((name, f"{row.n:,}", *figures))
     return lines
-
-
-def _columns(title: str, rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in rows]
-    return "\n".join([title, lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def _pipes(rows: list[tuple[str, ...]]) -> str:
-    head, *body = ["| " + " | ".join(line) + " |" for line in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
 
 
 def _value(figure: Figure | None) -> str:
@@ -144,3 +133,7 @@ def _systems(report: GoldReport) -> list[str]:
         odd += [f"{own.foreign_queries:,} queries that the set does not ask"] if own.foreign_queries else []
         lines.append("; ".join([f"{name}: {own.source}; queries answered: {answered}", *odd]))
     return lines
+
+
+def _titled(title: str, rows: list[tuple[str, ...]]) -> str:
+    return "\n".join([title, *aligned(rows)])

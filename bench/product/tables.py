@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bench.encoder.figures import Figure
 from bench.intervals import RESAMPLES
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import bullets, columns, piped, provenance, stamp
 from bench.product.events import UNITS
 from bench.product.figures import COUNTS, METRICS, ProductReport, SampleRatio
 from bench.product.summary import LIMIT
@@ -15,14 +15,14 @@ _HEADS = ("impressions", "clicks", "saves", "new boards", "user-days")  # of COU
 
 def product_text(report: ProductReport) -> str:
     """For a terminal."""
-    parts = [_summary(report), _columns(_counts(report)), _columns(_rows(report)), _ratio(report.sample_ratio)]
+    parts = [_summary(report), columns(_counts(report)), columns(_rows(report)), _ratio(report.sample_ratio)]
     return "\n\n".join([*parts, *(["\n".join(_refused(report))] if report.refused else [])])
 
 
 def product_markdown(report: ProductReport, files: Sequence[str]) -> str:
     """report.md; `files` are names of the other files beside it."""
     parts = [
-        "# Product metrics", _summary(report), _pipes(_counts(report)), _pipes(_rows(report)),
+        "# Product metrics", _summary(report), piped(_counts(report)), piped(_rows(report)),
         bullets("Sample ratio", [_ratio(report.sample_ratio)]), bullets("Refused rows", _refused(report)),
         bullets("Protocol", report.protocol), bullets("Files", [f"[{name}]({name})" for name in files]),
         bullets("Provenance", provenance(report)),
@@ -99,14 +99,3 @@ def _value(figure: Figure | None, sign: str = "") -> str:
         return "-"
     around = f" ({figure.ci95[0]:{sign}.4f}..{figure.ci95[1]:{sign}.4f})" if figure.ci95 else ""
     return f"{figure.mean:{sign}.4f}{around}"
-
-
-def _columns(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in rows]
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def _pipes(rows: list[tuple[str, ...]]) -> str:
-    head, *body = ["| " + " | ".join(line) + " |" for line in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.encoder.figures import Figure
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import aligned, bullets, piped, provenance, stamp
 from bench.shadow.figures import ShadowReport, Shift, SideRow, SliceRow
 from bench.shadow.measured import MEANING
 from navigator.contracts.shadow import RuleResult
@@ -14,15 +14,15 @@ Table = list[tuple[str, ...]]
 def compact(report: ShadowReport) -> str:
     """Plain text for a terminal."""
     tables = [rules(report), sides(report), *(slice_table(name, row) for name, row in report.slices.items())]
-    return "\n\n".join([verdict(report), summary(report), *("\n".join(_columns(table)) for table in tables)])
+    return "\n\n".join([verdict(report), summary(report), *("\n".join(aligned(table)) for table in tables)])
 
 
 def markdown(report: ShadowReport, files: Sequence[str], pictures: Sequence[str]) -> str:
     """report.md; `files` are names of the files beside it, `pictures` are shown."""
     parts = [
         "# Shadow: old against new", f"**{verdict(report)}**", summary(report),
-        "## Rules", "\n".join(_pipes(rules(report, reasons=True))),
-        "## Each alone", "\n".join(_pipes(sides(report))),
+        "## Rules", piped(rules(report, reasons=True)),
+        "## Each alone", piped(sides(report)),
         *(part for name, row in report.slices.items() for part in _section(name, row)),
         bullets("Failures", [f"{label}: {n:,} x {e}" for label, s in report.sides.items() for e, n in s.errors.items()]),
         bullets("Left out of the traffic", [f"{n:,} {what}" for what, n in report.traffic.left_out.items()]),
@@ -100,7 +100,7 @@ def slice_table(name: str, row: SliceRow) -> Table:
 
 
 def _section(name: str, row: SliceRow) -> list[str]:
-    return [f"## Requests: {name}", "\n".join(_pipes(slice_table(name, row)))]
+    return [f"## Requests: {name}", piped(slice_table(name, row))]
 
 
 def _rule(rule: RuleResult) -> tuple[str, str, str, str]:
@@ -137,14 +137,3 @@ def _figure(figure: Figure | None, sign: str = "") -> str:
 
 def _prints(fingerprints: dict[str, str]) -> str:
     return "(" + ", ".join(f"{part} {value}" for part, value in fingerprints.items()) + ")"
-
-
-def _pipes(table: Table) -> list[str]:
-    head, *body = ["| " + " | ".join(line) + " |" for line in table]
-    return [head, "|" + " --- |" * len(table[0]), *body]
-
-
-def _columns(table: Table) -> list[str]:
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.latency import percentiles
 from bench.speed.count import pass_weights, request, tower_weights, weight_floor_bytes
 from bench.speed.figures import BatchRow, Measured, Memory, Pair, PaperCost, PointRow, RequestRow, Saturation, Verdict
 from bench.speed.options import Options, Point
@@ -20,11 +21,7 @@ FASTER, CHEAPER, OVER_FLOOR = 20.0, 0.9, 3.0  # the bars of the issue
 
 def latency(values: Sequence[float | None]) -> Latency | None:
     """Percentiles of the values that are there (linear interpolation); None when there is none."""
-    there = [value for value in values if value is not None]
-    if not there:
-        return None
-    p50, p95, p99 = np.percentile(there, [50, 95, 99])
-    return Latency(p50=float(p50), p95=float(p95), p99=float(p99))
+    return percentiles([value for value in values if value is not None])
 
 
 def point_row(

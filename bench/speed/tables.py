@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import bullets, columns, piped, provenance, stamp
 from bench.speed.figures import Measured, PointRow, Saturation, SpeedReport, Verdict
 from navigator.contracts.report import Latency
 
@@ -19,19 +19,19 @@ def compact(report: SpeedReport) -> str:
     """Plain text for a terminal: the base points and the verdicts."""
     parts = [_summary(report)]
     for base in _bases(report):
-        parts += [f"{_title(base)}\n{_columns(_times(base))}", _columns(_ratios(base))]
-        parts.append(_columns(_full(report.saturation.get(base.shape, {}))))
-    parts.append(_columns(_claims(report.verdicts)))
+        parts += [f"{_title(base)}\n{columns(_times(base))}", columns(_ratios(base))]
+        parts.append(columns(_full(report.saturation.get(base.shape, {}))))
+    parts.append(columns(_claims(report.verdicts)))
     return "\n\n".join(parts)
 
 
 def markdown(report: SpeedReport, files: Sequence[str]) -> str:
     """report.md; `files` are names of the other files beside it."""
-    parts = ["# Latency: one request, six ways", _summary(report), "## Verdict\n\n" + _piped(_claims(report.verdicts))]
+    parts = ["# Latency: one request, six ways", _summary(report), "## Verdict\n\n" + piped(_claims(report.verdicts))]
     for point in report.points:
-        parts += [f"## {_title(point)}", _piped(_times(point)), _piped(_ratios(point))]
+        parts += [f"## {_title(point)}", piped(_times(point)), piped(_ratios(point))]
     for shape, full in report.saturation.items():
-        parts.append(f"## {shape}: requests a second at saturation\n\n" + _piped(_full(full)))
+        parts.append(f"## {shape}: requests a second at saturation\n\n" + piped(_full(full)))
     parts += [
         "![growth.png](growth.png)", bullets("Same output", _same(report)), bullets("Not in a CUDA graph", _eager(report)),
         bullets("Protocol", report.protocol), bullets("Files", [f"[{name}]({name})" for name in files]),
@@ -127,14 +127,3 @@ def _p50(times: Latency | None) -> str:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def _piped(rows: Sequence[tuple[str, ...]]) -> str:
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
