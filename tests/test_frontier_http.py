@@ -160,7 +160,7 @@ def test_a_picture_that_breaks_off_is_an_error_and_is_not_sent(chat_server, reac
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(UserError, match=r"navigator\[frontier\]"):
+    with pytest.raises(UserError, match=r"-e '\.\[frontier\]'"):
         ask(asker("http://127.0.0.1:9/v1"), [question("x")])
 
 

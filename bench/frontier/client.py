@@ -105,7 +105,7 @@ def open_client(endpoint: Endpoint) -> "AsyncOpenAI":
         from openai import AsyncOpenAI, omit
     except ImportError as error:
         raise UserError(
-            "asking hosted models needs the openai package; install the extra: pip install -e '.[frontier]'"
+            "asking hosted models needs the openai package; install the extra frontier: pip install -e '.[frontier]'"
         ) from error
     unsent: Any = {"OpenAI-Organization": omit, "OpenAI-Project": omit}
     return AsyncOpenAI(
