@@ -3,13 +3,10 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from bench.drawing import plain, save
 from bench.encoder.figures import Figure
 
 _OURS, _OTHERS = "#c2410c", "#475569"
@@ -40,12 +37,9 @@ def interval_plot(
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel(label, fontsize=9)
         axes.set_yticks(range(len(systems)), systems, fontsize=9)
-        axes.grid(True, axis="x", color="#e2e8f0", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes, axis="x")
     grid[0, 0].set_ylim(len(systems) - 0.5, -0.5)  # the first system on top
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save(figure, path, dpi=110)
 
 
 def _point(axes: Axes, row: int, figure: Figure, ours: bool) -> None:

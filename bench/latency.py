@@ -7,7 +7,8 @@ rivals in the same seconds. The clock is perf_counter; accelerators are synchron
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,16 +71,23 @@ def measure(systems: Sequence[Timed], requests: Sequence[TimedRequest], warm_up:
             _timed(system, request, "warm-up", None)
     synchronise = _synchroniser()  # after the warm-up: a system may load torch with its first request
     records = []
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collection():
         for number, request in enumerate(tqdm(requests, desc="timing", unit="round", disable=not systems)):
             turn = number % max(len(systems), 1)
             for system in [*systems[turn:], *systems[:turn]]:
                 records.append(_timed(system, request, str(number), synchronise))
+    return records
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """No pause of the garbage collector among the measurements."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
-    return records
 
 
 def latency(records: Iterable[RequestRecord]) -> Latency | None:

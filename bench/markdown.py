@@ -22,14 +22,7 @@ def table_rows(report: BenchReport) -> list[tuple[str, ...]]:
 
 def comparison_table(report: BenchReport) -> str:
     """Plain text columns for a terminal, with a line that says what was asked and where."""
-    rows = table_rows(report)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([_summary(report), "", *(line.rstrip() for line in lines), *_notes(report)])
+    return "\n".join([_summary(report), "", *aligned(table_rows(report), right=True), *_notes(report)])
 
 
 def markdown(report: BenchReport, files: Sequence[str], pictures: Sequence[str], sheets: Sequence[str]) -> str:
@@ -144,12 +137,15 @@ def numeric(cells: Sequence[str]) -> bool:
     return any(found) and all(own or cell in NOT_MEASURED for own, cell in zip(found, cells, strict=True))
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table for a terminal; the first row is its head, underlined."""
+def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:
+    """Lines of a table for a terminal; the first row is its head, underlined. `right`: all but the first column end alike."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    head, *body = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [c.rjust(w) if right and i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        return "  ".join(cells).rstrip()
+
+    head, *body = map(line, rows)
     return [head, "  ".join("-" * width for width in widths), *body]
 
 

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
+from bench.drawing import plain, save
 from navigator.contracts.report import BenchReport, Interval, Latency, RequestRecord
 
 _OURS, _OTHERS = "#c2410c", "#475569"
@@ -43,7 +39,7 @@ def quality_against_latency(report: BenchReport, path: Path, metric: str = "ndcg
     left_out = [name for name in report.systems if name not in {point[0] for point in points}]
     if left_out:
         figure.supxlabel("not measured: " + ", ".join(left_out), fontsize=8, color="#64748b")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def latency_distribution(records: Sequence[RequestRecord], path: Path) -> bool:
@@ -64,7 +60,7 @@ def latency_distribution(records: Sequence[RequestRecord], path: Path) -> bool:
     axes.set_ylabel("share of requests answered within")
     axes.set_title("Latency distribution (requests)", loc="left")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, Latency, Interval]]) -> None:
@@ -97,12 +93,4 @@ def _log_ms(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("latency of one request, ms (log scale)")
-    axes.grid(True, which="major", color="#e2e8f0", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, path: Path) -> bool:
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return True
+    plain(axes)

@@ -102,7 +102,7 @@ def audited(
     except UserError as error:
         write("refused", str(error))
         raise
-    except BaseException as error:
+    except BaseException as error:  # interrupts as well: what was begun is in the log, and nothing is swallowed
         write("failed", f"{type(error).__name__}: {error}")
         raise
     write("done")

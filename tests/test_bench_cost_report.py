@@ -154,6 +154,10 @@ def test_what_the_measurement_lacks_is_said(capsys, tmp_path):
     ]
     assert report["inputs_table"]["native_rps"]["value"] == 2  # what is typed goes before what the report says
     assert set(json.loads(out)["usd_per_1000"]) == {"swapped", "native"}
+    cost(capsys, *words, "--shape", "8b:2", "--out", tmp_path / "own")  # typed speeds belong to the report's device
+    own = json.loads((tmp_path / "own" / "report.json").read_text())
+    assert not any("different devices" in line for line in own["caveats"])
+    assert own["inputs_table"]["items_embedded_per_s"]["source"].endswith("cpu")
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from bench.drawing import plain, save
 from bench.economics.figures import CostReport, Point
 from bench.economics.lines import COMPONENTS
 from bench.economics.verdict import BOUGHT, quantity, short
@@ -62,7 +58,7 @@ def stacked_costs(report: CostReport, path: Path) -> bool:
         + (f" (not measured: {', '.join(left_out)})" if left_out else ""),
         fontsize=10,
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def break_even_curves(report: CostReport, path: Path) -> bool:
@@ -90,7 +86,7 @@ def break_even_curves(report: CostReport, path: Path) -> bool:
     at.set_ylabel("US$ per 1,000 requests")
     at.set_title("From where on swapping pays", loc="left")
     at.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def tornado(report: CostReport, rival: str, path: Path) -> bool:
@@ -118,7 +114,7 @@ def tornado(report: CostReport, rival: str, path: Path) -> bool:
     at.margins(x=0.15)
     _plain(at, f"break-even with {rival}, requests a day (as assumed: {quantity(base)})")
     at.set_title("Each input halved (blue) and doubled (red), within what is allowed", loc="left", fontsize=10)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _mark(at: Axes, report: CostReport, name: str, colour: str) -> None:
@@ -144,12 +140,4 @@ def _plain(at: Axes, label: str) -> None:
     at.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     at.xaxis.set_minor_formatter(NullFormatter())
     at.set_xlabel(label)
-    at.grid(True, which="major", color="#e2e8f0", linewidth=0.8)
-    at.set_axisbelow(True)
-    at.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, path: Path) -> bool:
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return True
+    plain(at)

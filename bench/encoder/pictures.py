@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from bench.drawing import save
 from bench.encoder.measure import Contender
 from bench.encoder.questions import Questions, codes
 from bench.encoder.rank import nearest
@@ -79,8 +76,7 @@ def draw_map(path: Path, panels: Sequence[Seen], rows: np.ndarray, questions: Qu
         handles, texts = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, [t[:30] for t in texts], loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     figure.suptitle(f"{len(rows):,} held-out items, t-SNE (seed {seed})", fontsize=10, color="#64748b")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
     return True
 
 

@@ -6,7 +6,7 @@ from bench.frontier.figures import FrontierReport, ModelRow, Scores
 from bench.frontier.options import Options
 from bench.frontier.request import BYTES_PER_TOKEN, TEXT_CHARS
 from bench.intervals import RESAMPLES
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import aligned, bullets, piped, provenance, stamp
 from navigator.contracts.report import Interval, Latency
 
 _HEAD = (
@@ -17,19 +17,14 @@ _HEAD = (
 
 def comparison(report: FrontierReport) -> str:
     """Plain text for a terminal."""
-    rows = _rows(report)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([_summary(report), "", *lines, "", *_notes(report)])
+    return "\n".join([_summary(report), "", *aligned(_rows(report)), "", *_notes(report)])
 
 
 def markdown(report: FrontierReport, files: Sequence[str]) -> str:
     """report.md; `files` are names of the other files beside it."""
-    head, *body = ["| " + " | ".join(row) + " |" for row in _rows(report)]
     prices = [f"{model}: {row.price or 'no price: its cost is null'}" for model, row in report.models.items()]
     parts = [
-        "# Hosted models", _summary(report), "\n".join([head, "|" + " --- |" * len(_HEAD), *body]),
+        "# Hosted models", _summary(report), piped(_rows(report)),
         bullets("Notes", _notes(report)), bullets("Prices", prices), bullets("Protocol", report.protocol),
         bullets("Files", [f"[{name}]({name})" for name in files]),
         bullets("Provenance", [*provenance(report), f"queries: {report.split.queries} ({report.split.description})"]),

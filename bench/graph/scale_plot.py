@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from bench.drawing import plain, save
 from bench.graph.scale_figures import Size
 
 _OURS, _LINE = "#c2410c", "#94a3b8"
@@ -32,8 +29,7 @@ def plot(sizes: Sequence[Size], path: Path) -> None:
         label = f"{threads} thread{'s' if threads > 1 else ''}"
         panels[2].plot(saves, values, "o-", color=_COLOURS[number % len(_COLOURS)], label=label)
     _finish(panels[2], "samples / s")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _finish(axes: Axes, label: str) -> None:
@@ -42,6 +38,4 @@ def _finish(axes: Axes, label: str) -> None:
     axes.set_xlabel("saves")
     axes.set_title(label, loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=9)
-    axes.grid(True, which="major", color="#e2e8f0", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)

@@ -5,17 +5,16 @@ request when its last has ended. Requests share keep-alive connections, as many 
 """
 
 import asyncio
-import gc
 import itertools
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 from tqdm import tqdm
 
+from bench.latency import no_collection
 from bench.load.judge import judge, line, number, server_timing, without_secrets
 from bench.load.rows import Row
 from bench.load.schedule import Arrivals
@@ -100,19 +99,8 @@ def _run(target: Target, drive: Any) -> Sent:
             rows, scheduled = await drive(session, begun)
             return Sent(rows, scheduled, time.perf_counter() - begun, time.process_time() - cpu)
 
-    with _no_collection():
+    with no_collection():
         return asyncio.run(whole())
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No pause of the garbage collector among the measurements."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 async def _ask(

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter
 
+from bench.drawing import plain, save
 from bench.load.figures import LoadReport, PhaseRow
 from bench.load.rows import Row
 from bench.load.schedule import starts_s
@@ -56,7 +53,7 @@ def _against_load(rows: Sequence[PhaseRow], report: LoadReport, path: Path) -> N
     for axes in (times, rates):
         axes.axvline(report.saturation_rps, color=_GREY, linewidth=0.8)
     figure.suptitle("Open loop; the vertical line is the saturation", fontsize=9, color="#64748b")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _where_time_goes(rows: Sequence[PhaseRow], path: Path) -> None:
@@ -69,7 +66,7 @@ def _where_time_goes(rows: Sequence[PhaseRow], path: Path) -> None:
         below = [low + height for low, height in zip(below, heights, strict=True)]
     axes.tick_params(axis="x", rotation=30)
     _finish(axes, "", "mean response time, ms")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _in_time(step: Step, path: Path) -> None:
@@ -86,7 +83,7 @@ def _in_time(step: Step, path: Path) -> None:
         )  # fmt: skip
     _log_ms(axes)
     _finish(axes, "intended arrival, s", "response time, ms")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _dots(axes: Axes, rows: Sequence[Row], label: str, colour: str) -> None:
@@ -107,11 +104,4 @@ def _finish(axes: Axes, across: str, up: str) -> None:
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.legend(frameon=False, fontsize=9)
-    axes.grid(True, which="major", color="#e2e8f0", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure, path: Path) -> None:
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    plain(axes)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.load.figures import Check, LoadReport, PhaseRow
 from bench.load.options import Options
 from bench.load.summary import IN_A_ROW, MAY_BE_SLOW
-from bench.markdown import bullets, provenance, stamp
+from bench.markdown import aligned, bullets, provenance, stamp
 from navigator.contracts.report import Latency
 
 _HEAD = (
@@ -16,15 +16,7 @@ _HEAD = (
 
 def compact_tables(report: LoadReport) -> str:
     """Plain text for a terminal."""
-    rows = [_HEAD, *(_cells(row) for row in report.phases)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-    lines = [
-        "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines = aligned([_HEAD, *(_cells(row) for row in report.phases)], right=True)
     return "\n".join([_summary(report), "", *lines, "", *_checks(report), *_flags(report)])
 
 

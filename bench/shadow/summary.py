@@ -8,12 +8,11 @@ import numpy as np
 from bench.encoder.figures import Figure
 from bench.encoder.intervals import intervals
 from bench.intervals import RESAMPLES
+from bench.latency import percentiles
 from bench.shadow.compare import AGREEMENT, NEAR, QUALITY, Replies, Values, answered, latencies
 from bench.shadow.figures import Counted, Pair, Scores, Shift, Shown, SideRow, SliceRow
 from bench.shadow.replay import Reply
-from navigator.contracts.report import Latency
 
-PERCENTILES = (50, 95, 99)
 NAMED_ERRORS = 10
 _BLOCK = 1 << 20  # drawn numbers held at once
 
@@ -26,14 +25,9 @@ def side_row(replies: Sequence[Reply], missing: int | None, n_items: int) -> Sid
     return SideRow(
         missing=missing, failed=errors.total(), error_rate=errors.total() / len(replies),
         errors=dict(errors.most_common(NAMED_ERRORS)),
-        latency_ms=_latency(times) if times else None,
+        latency_ms=percentiles(times),
         shown=_shown(good, n_items) if good else None, scores=_scores(good) if good else None,
     )  # fmt: skip
-
-
-def _latency(times: Sequence[float]) -> Latency:
-    p50, p95, p99 = np.percentile(times, PERCENTILES).tolist()
-    return Latency(p50=p50, p95=p95, p99=p99)
 
 
 def _shown(replies: Sequence[Reply], n_items: int) -> Shown:
@@ -92,7 +86,7 @@ def latency_ratio(replies: Replies, seed: int) -> dict[str, Figure] | None:
     times = times[~np.isnan(times).any(axis=1)]
     if not len(times):
         return None
-    cuts = PERCENTILES[:2]
+    cuts = (50, 95)
     old, new = np.percentile(times, cuts, axis=0).T
     ends = [None, None]
     if len(times) > 1:

@@ -7,13 +7,13 @@ seconds. The clock is perf_counter; the device is synchronised before it is read
 import gc
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from bench.device import peak_memory
+from bench.latency import no_collection
 from bench.speed.captured import Assembled
 from bench.speed.figures import BatchRow, Memory, RequestRow
 from bench.speed.options import Options, Point
@@ -72,7 +72,7 @@ def rounds(
 ) -> list[RequestRow]:
     """Every way once a round, in turns, until the repeats are done or the time is used up."""
     rows, begun = [], time.perf_counter()
-    with _no_collection():
+    with no_collection():
         for number in tqdm(range(options.repeats), desc=point.label(), unit="round"):
             if number >= LEAST_ROUNDS and time.perf_counter() - begun > options.seconds:
                 break
@@ -166,14 +166,3 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-@contextmanager
-def _no_collection():
-    """Inside, Python does not stop to collect garbage."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

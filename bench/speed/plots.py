@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from bench.drawing import plain, save
 from bench.speed.figures import PointRow
 
 _COLOURS = {
@@ -34,8 +31,7 @@ def growth(points: Sequence[PointRow], path: Path) -> None:
         row[0].set_ylabel(f"{shape}: ms a request, P50 (bar to P95)")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _along(points: Sequence[PointRow], axis: str) -> list[PointRow]:
@@ -60,6 +56,4 @@ def _panel(axes: Axes, line: Sequence[PointRow], axis: str) -> None:
     for ticks in (axes.xaxis, axes.yaxis):
         ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ticks.set_minor_formatter(NullFormatter())
-    axes.grid(True, which="major", color="#e2e8f0", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)

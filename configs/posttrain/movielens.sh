@@ -2,11 +2,12 @@
 # Post-training on MovieLens + posters: leave-last-out (with the gap slice), last 5 as a set, a global time split; seeds, ablation, rivals.
 #   sh configs/posttrain/movielens.sh RUNS MOVIELENS     MOVIELENS: folder that `navigator import movielens --source` reads
 # What is there is kept. SPLITS, SEEDS, VARIANTS and VARIANT_SEEDS choose, RIVALS="" leaves SASRec out; variants run on the first split alone.
+# NATIVE="" leaves the native model out, which has a report of its own: it reads ten films, for more are slow on a CPU.
 # Every system, ours and the rivals', learns from training saves alone (--refit false): one set of vectors serves all of them.
 set -eu
 runs=$1 source=$2 python=${PYTHON:-.venv/bin/python} seeds=${SEEDS-0 1 2} few=${VARIANT_SEEDS-${SEEDS-0 1 2}} splits=${SPLITS-last5 last1 time}
 variants=${VARIANTS-map-only no-map frozen lora random layers6 no-graph no-folds residual k2 k4 ranking}
-rivals=${RIVALS-,sasrec,sasrec-vectors}
+rivals=${RIVALS-,sasrec,sasrec-vectors} native=${NATIVE-0}
 mkdir -p "$runs"
 nav() { $python -m navigator.cli "$@" --json; }
 nav import movielens --source "$source" --out "$runs/catalog"
@@ -65,4 +66,15 @@ for split in $splits; do
         --sasrec_seconds 400 --grids.sasrec_dim '[64]' --grids.sasrec_loss '[sampled]' --grids.sasrec_rate '[0.003]' \
         --vectors "content=$runs/content,content-graph=$runs/refined-$split" --models "${models#,}" --grids.model_last '[50]' \
         --rivals "popularity,item-knn,item-knn-short,ease,ease-short,content,content-graph,off-the-shelf$rivals$paired" --out "$runs/report-$split"
+    if [ "$split" = last1 ] && [ "$native" ]; then
+        swapped swapped-native "$runs/refined-$split" --layers 2 --native embedded
+        models=",ours@0=$runs/$split-ours@0:$runs/refined-$split"
+        for seed in $native; do
+            train native $split-swapped-native "$runs/refined-$split" "$seed" --native true --loop.max_seconds 300 \
+                --objective.max_history 10 --valid_queries 60
+        done
+        $python -m bench.cli taste --catalog "$runs/catalog" --graph "$runs/graph-$split" --refit false --systems popularity \
+            --vectors "content=$runs/content,content-graph=$runs/refined-$split" --models "${models#,}" --grids.model_last '[10]' \
+            --rivals native,content,content-graph --out "$runs/report-native"
+    fi
 done
