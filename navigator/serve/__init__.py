@@ -1,0 +1,1 @@
+"""The server: one process that answers searches, recommendations and conversations about a catalogue over HTTP."""
