@@ -9,6 +9,7 @@ from navigator import catalog_commands, encode_commands, model_commands
 from navigator.cli_tools import Tree, run_commands
 from navigator.demo import demo
 from navigator.recommend_command import recommend
+from navigator.serve.command import serve
 
 COMMANDS: Tree = {
     "fetch": encode_commands.fetch,
@@ -27,6 +28,7 @@ COMMANDS: Tree = {
     "index": model_commands.index,
     "search": model_commands.search,
     "recommend": recommend,
+    "serve": serve,
     "demo": demo,
 }
 

@@ -6,13 +6,14 @@ taste graph: an explanation may name a save that was held out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from navigator.contracts import Catalog, ItemVectors
+from navigator.contracts import Catalog, ItemVectors, UserError
 from navigator.contracts.vectors import normalise
 
 
@@ -109,6 +110,24 @@ class Boards:
             best = order[0] if len(order) else 0
             answers.append((int(boards[at[best]]), int(both[best])) if len(order) and both[best] > 0 else None)
         return answers
+
+    def items(self, board: str) -> np.ndarray:
+        """(n,) rows of the items of a board, ascending; UserError for a board that holds none of them."""
+        if board not in self._numbers:
+            raise UserError(f"board {board!r} is not in the catalogue, or none of its items has a vector; check the id")
+        return self._columns.indices[
+            self._columns.indptr[n := self._numbers[board]] : self._columns.indptr[n + 1]
+        ].astype(np.int64)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {board: n for n, board in enumerate(self.ids)}
+
+    @cached_property
+    def _columns(self) -> sparse.csc_array:
+        columns = self.of_item.tocsc()
+        columns.sort_indices()
+        return columns
 
     def _boards(self, item: int) -> np.ndarray:
         return self.of_item.indices[self.of_item.indptr[item] : self.of_item.indptr[item + 1]].astype(np.int64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from navigator.contracts import UserError
 
 # Content alone finds what nobody saved yet and little else, so it has half a voice among the sources.
-WEIGHTS = {"model": 1.0, "content-graph": 1.0, "content": 0.5, "text": 1.0}
+WEIGHTS = {"model": 1.0, "content-graph": 1.0, "content": 0.5, "text": 1.0, "picture": 1.0}
 
 
 @dataclass(frozen=True)

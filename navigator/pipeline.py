@@ -10,53 +10,40 @@
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from navigator.answer_sheet import titles_of
+from navigator.answers import Answer, Found, Opened, Recommendation
+from navigator.ask import Ask
 from navigator.contracts import Catalog, UserError
 from navigator.diversify import diversify
-from navigator.explain import Because, Boards, OnBoard, reasons
+from navigator.explain import Boards, OnBoard, reasons
 from navigator.fuse import blend, fuse, places
 from navigator.index import ItemIndex
 from navigator.options import Options
 from navigator.recommend import Recommender
-from navigator.retrieve import check_index, content_part, lists_of, model_can_start, rows_by_keyword, source_queries
+from navigator.retrieve import (
+    Wanted,
+    check_index,
+    content_part,
+    lists_of,
+    model_can_start,
+    rows_by_keyword,
+    source_queries,
+)
 
+if TYPE_CHECKING:
+    from encoders.load import Encoder
 
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item.
-
-    Attributes:
-        item, title: what it is.
-        score: after diversification; comparable within one answer.
-        sources: its place, from 1, in the list of each source that found it.
-        ranking: its place by the model, from 1; None where the model had no voice.
-        because, board: the explanation; None where there is none to give.
-    """
-
-    item: str
-    title: str
-    score: float
-    sources: dict[str, int]
-    ranking: int | None
-    because: Because | None
-    board: OnBoard | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Recommendations, best first, of so many candidates; whether the model ranked them; milliseconds by stage."""
-
-    results: list[Recommendation]
-    candidates: int
-    ranked: bool
-    timings_ms: dict[str, float]
+_NOTHING = (
+    "no source has anything to go by: give a history, or words and an encoder that reads them, and a weight above 0 to "
+    "what is given"
+)
 
 
 class Pipeline:
@@ -73,7 +60,7 @@ class Pipeline:
     @classmethod
     def open(
         cls, model: str | Path, vectors: str | Path, index: str | Path, catalog: str | Path,
-        encoder: str | None = None, options: Options | None = None, device: str = "auto", dtype: str = "auto",
+        encoder: "str | Encoder | None" = None, options: Options | None = None, device: str = "auto", dtype: str = "auto",
     ) -> "Pipeline":  # fmt: skip
         """Open all artefacts.
 
@@ -82,7 +69,8 @@ class Pipeline:
             vectors: the item vectors it reads.
             index: an index of these vectors.
             catalog: the catalogue, for titles, keywords and boards.
-            encoder: what made the content of the vectors, to read words with; None: a title is read by the model alone.
+            encoder: what made the content of the vectors, to read words with (its name, or opened); None: a title is read
+                by the model alone.
             options: see Options.
             device, dtype: see navigator.recommend.
 
@@ -93,48 +81,68 @@ class Pipeline:
         found = ItemIndex.open(index, recommender.vectors.encoder)
         return cls(recommender, found, Catalog.open(catalog), options)
 
-    def recommend(
-        self, history: Sequence[str], k: int = 10, title: str = "", text: str = "", exclude: Collection[str] = (),
-        include_seen: bool = False, keyword: str | None = None, session: str | None = None,
-    ) -> Answer:  # fmt: skip
-        """Recommend k items.
-
-        Args:
-            history: item ids, oldest first; empty for a request in words alone.
-            k: how many; fewer come back where fewer are left.
-            title: what the model reads beside the history: a board's title, or words that are asked for.
-            text: words whose nearest items, by the encoder, are a source.
-            exclude: item ids that must not be recommended.
-            include_seen: whether items of the history may be recommended again.
-            keyword: only items that carry this keyword.
-            session: whose request it is; what the model has read of them is kept, and not read again when they come back
-                with more (navigator.prefix). One thread at a time may ask with a session.
+    def recommend(self, history: Sequence[str], k: int = 10, title: str = "", text: str = "", **more: Any) -> Answer:
+        """Recommend k items; the arguments are those of Ask.
 
         Raises:
-            UserError: k outside 1 to `retrieve` or the catalogue, an unknown item or keyword, or nothing to go by.
+            UserError: k outside 1 to `retrieve` or the catalogue, an unknown item, keyword or board, or nothing to go by.
         """
-        self._check(k)
-        options, spent = self.options, {}
+        answer = self.answer([Ask(history, k, title, text, **more)])[0]
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer | UserError]:
+        """Answer several requests at once, each as if it had come alone: the encoder, the model and the index are asked once.
+
+        Returns:
+            For each request its answer, or what `recommend` would raise; `timings_ms` are those of all together.
+        """
+        answers: list[Answer | UserError] = []
+        spent: dict[str, float] = {}
         with _stage("retrieve", spent):
-            rows = self.store.rows_of(history)
-            seen = rows[-self.recommender.max_history :]
-            skip = {self.store.index[item] for item in exclude if item in self.store.index}
-            skip |= set() if include_seen else set(rows.tolist())
-            queries = source_queries(self.recommender, options.weights, seen, title, text, session)
-            lists = self._lists(queries, skip, keyword)
-            fused = fuse(list(lists.values()), [options.weights[name] for name in lists])
-            candidates, scores = (part[: options.retrieve] for part in fused)
+            opened = [self._open(ask) for ask in asks]
+            good = [one for one in opened if isinstance(one, Opened)]
+            found = self._retrieve(good)
         with _stage("rank", spent):
-            place = self._rank(seen, candidates, title, queries.get("model"), session)
-            if place is not None:
-                scores = blend(scores, place, options.ranking)
+            voices = [
+                self._rank(one, own.candidates, own.queries.get("model")) for one, own in zip(good, found, strict=True)
+            ]
         with _stage("diversify", spent):
-            unit = content_part(self.store, candidates)
-            taken, final = diversify(scores, unit, k, options.decay, options.similar)
+            taken = [self._order(*parts) for parts in zip(good, found, voices, strict=True)]
         with _stage("explain", spent):
-            ranking = [None] * len(taken) if place is None else place[taken].tolist()
-            results = self._explain(candidates[taken], final, lists, ranking, seen, rows)
-        return Answer(results, len(candidates), place is not None, spent)
+            told = [
+                Answer(self._explain(one, own, place, *order), len(own.candidates), place is not None, spent)
+                if own.queries else UserError(_NOTHING)
+                for one, own, place, order in zip(good, found, voices, taken, strict=True)
+            ]  # fmt: skip
+        rest = iter(told)
+        for one in opened:
+            answers.append(next(rest) if isinstance(one, Opened) else one)
+        return answers
+
+    def _open(self, ask: Ask) -> Opened | UserError:
+        try:
+            self._check(ask.k)
+            rows = self.store.rows_of(ask.history)
+            allowed = self.allowed(ask.keyword, ask.board)
+        except UserError as error:
+            return error
+        skip = {self.store.index[item] for item in ask.exclude if item in self.store.index}
+        skip |= set() if ask.include_seen else set(rows.tolist())
+        return Opened(ask, rows, rows[-self.recommender.max_history :], skip, allowed)
+
+    def _retrieve(self, opened: Sequence[Opened]) -> list[Found]:
+        weights = self.options.weights
+        queries = source_queries(self.recommender, weights, [one.seen for one in opened], [one.ask for one in opened])
+        wanted = [Wanted(own, one.skip, one.allowed) for own, one in zip(queries, opened, strict=True)]
+        found = []
+        for own, lists in zip(queries, lists_of(self.store, self.index, wanted, self.options.retrieve), strict=True):
+            rows, scores = np.zeros(0, np.int64), np.zeros(0)
+            if lists:
+                rows, scores = fuse(list(lists.values()), [weights[name] for name in lists])
+            found.append(Found(own, lists, rows[: self.options.retrieve], scores[: self.options.retrieve]))
+        return found
 
     def _check(self, k: int) -> None:
         limit = min(self.options.retrieve, len(self.store.ids))
@@ -143,39 +151,45 @@ class Pipeline:
                 f"k is {k}; allowed are 1 to {limit}: of {len(self.store.ids):,} items {self.options.retrieve} are retrieved"
             )
 
-    def _lists(self, queries: dict[str, np.ndarray], skip: set[int], keyword: str | None) -> dict[str, np.ndarray]:
-        if not queries:
-            raise UserError(
-                "no source has anything to go by: give a history, or words and an encoder that reads them, and a weight "
-                "above 0 to what is given"
-            )
-        allowed = None
-        if keyword is not None:
-            allowed = self.keywords.get(keyword.casefold())
-            if allowed is None:
-                raise UserError(
-                    f"no item of catalog {self.catalog.path} carries keyword {keyword!r}; check its spelling"
-                )
-        return lists_of(self.store, self.index, queries, self.options.retrieve, skip, allowed)
+    def allowed(self, keyword: str | None = None, board: str | None = None) -> np.ndarray | None:
+        """Rows that carry the keyword and lie on the board; None for every row.
 
-    def _rank(
-        self, seen: np.ndarray, candidates: np.ndarray, title: str, query: np.ndarray | None, session: str | None
-    ) -> np.ndarray | None:  # fmt: skip
+        Raises:
+            UserError: no item carries it, or there is no such board.
+        """
+        rows = None
+        if keyword is not None:
+            rows = self.keywords.get(keyword.casefold())
+            if rows is None:
+                raise UserError(f"no item of the catalogue carries keyword {keyword!r}; check its spelling")
+        if board is not None:
+            own = self.boards.items(board)
+            rows = own if rows is None else np.intersect1d(rows, own)
+        return rows
+
+    def _rank(self, one: Opened, candidates: np.ndarray, query: np.ndarray | None) -> np.ndarray | None:
         """(C,) places by the model, None where it has no voice; `query` is its own, if it was asked for one."""
-        can = self.options.ranking > 0 and model_can_start(self.recommender, seen, title)
+        can = self.options.ranking > 0 and model_can_start(self.recommender, one.seen, one.ask.title)
         if not can or not len(candidates):
             return None
         if query is not None and not self.head_is_trained:  # a head of zeros adds nothing: no pass is needed
             return places(self.store.float32(candidates) @ query)
-        return places(self.recommender.rank(seen.tolist(), candidates.tolist(), title, session))
+        return places(self.recommender.rank(one.seen.tolist(), candidates.tolist(), one.ask.title, one.ask.session))
+
+    def _order(self, one: Opened, found: Found, place: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the items that are shown among the candidates, and their scores."""
+        scores = found.scores if place is None else blend(found.scores, place, self.options.ranking)
+        unit = content_part(self.store, found.candidates)
+        return diversify(scores, unit, one.ask.k, self.options.decay, self.options.similar)
 
     def _explain(
-        self, found: np.ndarray, scores: np.ndarray, lists: dict[str, np.ndarray], ranking: Sequence[int | None],
-        seen: np.ndarray, history: np.ndarray,
-    ) -> list[Recommendation]:  # fmt: skip
-        place = {name: {row: n for n, row in enumerate(rows.tolist(), 1)} for name, rows in lists.items()}
-        rows, because = found.tolist(), reasons(self.store, found, seen, self.titles)
-        boards = self.boards.shared(rows, history.tolist())
+        self, one: Opened, found: Found, ranked: np.ndarray | None, taken: np.ndarray, scores: np.ndarray
+    ) -> list[Recommendation]:
+        place = {name: {row: n for n, row in enumerate(rows.tolist(), 1)} for name, rows in found.lists.items()}
+        chosen = found.candidates[taken]
+        ranking = [None] * len(taken) if ranked is None else ranked[taken].tolist()
+        rows, because = chosen.tolist(), reasons(self.store, chosen, one.seen, self.titles)
+        boards = self.boards.shared(rows, one.rows.tolist())
         results = []
         for n, row in enumerate(rows):
             item, on = self.store.ids[row], boards[n]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from navigator.prefix import PrefixCache, Trunk
 from navigator.start import lag_table
 from navigator.swap import open_swapped
 from navigator.texts import TextVectors, text_vectors
+
+if TYPE_CHECKING:
+    from encoders.load import Encoder
 
 MAX_HISTORY = 20
 
@@ -71,7 +74,7 @@ class Recommender:
     @classmethod
     def open(
         cls, model: str | Path, vectors: str | Path, device: str = "auto", dtype: str = "auto",
-        max_history: int | None = None, attention: str = "sdpa", encoder: str | None = None,
+        max_history: int | None = None, attention: str = "sdpa", encoder: "str | Encoder | None" = None,
     ) -> "Recommender":  # fmt: skip
         """Attention is sdpa or flash_attention_2; the latter ranks through the prefix cache, as it takes no mask.
 

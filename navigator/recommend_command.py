@@ -33,7 +33,7 @@ def recommend(
         decay: an item's score is multiplied by it for every similar item above, above 0 to 1; 1 is off.
         similar: cosine of content from which two items are similar.
         ranking: how much the model's order of the candidates counts against that of the fused sources, 0 to 1.
-        weights: of the sources of candidates, SOURCE=NUMBER,...; default model=1,content-graph=1,content=0.5,text=1.
+        weights: of the sources of candidates, SOURCE=NUMBER,...; default model=1,content-graph=1,content=0.5,text=1,picture=1.
         titles: whether the model reads the words, or without words the board's title.
         encoder: what made the vectors' content, to read words and titles with; default "embedded" where there is no history
             or words are given, else none.

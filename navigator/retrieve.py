@@ -4,52 +4,83 @@
     content-graph  the plain mean of the history's vectors, where the store has graph factors beside the content
     content        the same mean of their content parts alone (of a store without factors: of the vectors)
     text           words through the encoder
+    picture        a picture through the encoder
 
-The last two ask in content space, and the index may hold content + graph vectors (`ItemIndex.search_content`).
+The last three ask in content space, and the index may hold content + graph vectors (`ItemIndex.search_content`).
 """
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 
+from navigator.ask import Ask
 from navigator.contracts import Catalog, ItemVectors, UserError
 from navigator.contracts.vectors import normalise
 from navigator.index import ItemIndex
 from navigator.metrics import nearest
 from navigator.recommend import Recommender, history_means
 
-IN_CONTENT_SPACE = ("content", "text")
+IN_CONTENT_SPACE = ("content", "text", "picture")
 
 
 def source_queries(
-    recommender: Recommender,
-    weights: dict[str, float],
-    seen: np.ndarray,
-    title: str,
-    text: str,
-    session: str | None = None,
-) -> dict[str, np.ndarray]:
-    """The unit query of every source that has a weight and something to go by.
+    recommender: Recommender, weights: dict[str, float], seen: Sequence[np.ndarray], asks: Sequence[Ask]
+) -> list[dict[str, np.ndarray]]:
+    """For each request the unit query of every source that has a weight and something to go by.
+
+    The model reads all requests in as few passes as their lengths allow; one with a session is read alone, because what was
+    read of it before is kept.
 
     Args:
         recommender: the model, the store, and what reads words, if anything does.
         weights: source -> weight.
-        seen: (H,) rows of the history that the model reads, oldest first; may be empty.
-        title: what the model reads beside the history, "" for nothing; without a history it must be told and encoded.
-        text: words of the source "text".
-        session: whose history it is, see Recommender.query_vectors.
+        seen: (H,) rows of the history that the model reads, oldest first, of each request; may be empty.
+        asks: the requests: titles, texts, pictures and sessions.
 
     Returns:
-        source -> (D,) in the item space, or for content and text (E,) in the encoder's.
+        source -> (D,) in the item space, or for content, text and picture (E,) in the encoder's.
     """
-    store, queries, reads = recommender.vectors, {}, recommender.text_vectors
-    if weights["model"] and model_can_start(recommender, seen, title):
-        queries["model"] = recommender.query_vectors([seen.tolist()], [title], session=session)[0]
+    store = recommender.vectors
+    queries = [_plain_queries(recommender, weights, rows, ask) for rows, ask in zip(seen, asks, strict=True)]
+    if weights["model"]:
+        for n, query in _model_queries(recommender, seen, asks).items():
+            queries[n]["model"] = query
+    if weights["text"] and recommender.text_vectors is not None:
+        told = [n for n, ask in enumerate(asks) if ask.text.strip()]
+        if told:
+            read = normalise(recommender.text_vectors([asks[n].text for n in told])[:, : store.content_dim])
+            for n, query in zip(told, read, strict=True):
+                queries[n]["text"] = query
+    return [{name: own[name] for name in weights if name in own} for own in queries]
+
+
+def _plain_queries(
+    recommender: Recommender, weights: dict[str, float], seen: np.ndarray, ask: Ask
+) -> dict[str, np.ndarray]:
+    """Of the sources that no network has to be asked for."""
+    store, queries = recommender.vectors, {}
     if len(seen) and weights["content-graph"] and store.content_dim < store.dim:
         queries["content-graph"] = history_means(store.float32(seen), [len(seen)])[0]
     if len(seen) and weights["content"]:
         queries["content"] = history_means(content_part(store, seen), [len(seen)])[0]
-    if text.strip() and weights["text"] and reads is not None:
-        queries["text"] = normalise(reads([text])[0, : store.content_dim])
+    if ask.picture is not None and weights["picture"]:
+        queries["picture"] = ask.picture
     return queries
+
+
+def _model_queries(recommender: Recommender, seen: Sequence[np.ndarray], asks: Sequence[Ask]) -> dict[int, np.ndarray]:
+    """Number of the request -> (D,) the model's own query, where it has a start."""
+    able = [n for n, ask in enumerate(asks) if model_can_start(recommender, seen[n], ask.title)]
+    together = [n for n in able if asks[n].session is None]
+    found = {}
+    if together:
+        read = recommender.query_vectors([seen[n].tolist() for n in together], [asks[n].title for n in together])
+        found = dict(zip(together, read, strict=True))
+    for n in able:
+        if asks[n].session is not None:
+            found[n] = recommender.query_vectors([seen[n].tolist()], [asks[n].title], session=asks[n].session)[0]
+    return found
 
 
 def model_can_start(recommender: Recommender, seen: np.ndarray, title: str) -> bool:
@@ -57,44 +88,61 @@ def model_can_start(recommender: Recommender, seen: np.ndarray, title: str) -> b
     return len(seen) > 0 or (bool(title.strip()) and recommender.text_vectors is not None)
 
 
-def lists_of(
-    store: ItemVectors,
-    index: ItemIndex,
-    queries: dict[str, np.ndarray],
-    k: int,
-    skip: set[int],
-    allowed: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    """Source -> its k nearest rows, best first; fewer where fewer are left or an approximate index finds fewer.
+@dataclass(frozen=True)
+class Wanted:
+    """What may be found for one request.
+
+    Attributes:
+        queries: see `source_queries`.
+        skip: rows to pass over.
+        allowed: the only rows that count, all others are passed over as well; None is every row. They are compared one by
+            one, without the index, so a narrow filter loses nothing.
+    """
+
+    queries: dict[str, np.ndarray]
+    skip: Set[int]
+    allowed: np.ndarray | None
+
+
+def lists_of(store: ItemVectors, index: ItemIndex, wanted: Sequence[Wanted], k: int) -> list[dict[str, np.ndarray]]:
+    """For each request source -> its k nearest rows, best first; fewer where fewer are left or found.
 
     Args:
         store: the vectors that the index was built from.
-        index: over all of them.
-        queries: see `source_queries`.
+        index: over all of them; asked once for each space, whatever the number of requests.
+        wanted: the requests.
         k: how many.
-        skip: rows to pass over.
-        allowed: the only rows that count, all others are passed over as well. They are compared one by one, without the
-            index, so a narrow filter loses nothing.
     """
-    found: dict[str, np.ndarray] = {}
+    found: list[dict[str, np.ndarray]] = [{} for _ in wanted]
     for content in (False, True):
-        names = [name for name in queries if (name in IN_CONTENT_SPACE) == content]
-        if not names:
-            continue
-        asked = np.stack([queries[name] for name in names])
-        if allowed is None:
-            lists = _by_index(store, index, asked, k, skip, content)
-        else:
-            kept = allowed[~np.isin(allowed, list(skip))]
-            lists = [kept[own[own >= 0]] for own in nearest(asked, vectors_in(store, kept, content), k)]
-        found |= dict(zip(names, lists, strict=True))
-    return {name: found[name] for name in queries}
+        places = [
+            (n, name) for n, own in enumerate(wanted) for name in own.queries if (name in IN_CONTENT_SPACE) == content
+        ]
+        free = [(n, name) for n, name in places if wanted[n].allowed is None]
+        if free:
+            asked = np.stack([wanted[n].queries[name] for n, name in free])
+            lists = _by_index(store, index, asked, k, [wanted[n].skip for n, _ in free], content)
+            for (n, name), rows in zip(free, lists, strict=True):
+                found[n][name] = rows
+        for n, name in places:
+            allowed = wanted[n].allowed
+            if allowed is not None:
+                found[n][name] = _one_by_one(store, wanted[n], allowed, name, k)
+    return [{name: rows[name] for name in own.queries} for own, rows in zip(wanted, found, strict=True)]
+
+
+def _one_by_one(store: ItemVectors, wanted: Wanted, allowed: np.ndarray, name: str, k: int) -> np.ndarray:
+    kept = allowed[~np.isin(allowed, list(wanted.skip))]
+    if not len(kept):
+        return kept
+    own = nearest(wanted.queries[name][None], vectors_in(store, kept, name in IN_CONTENT_SPACE), k)[0]
+    return kept[own[own >= 0]]
 
 
 def _by_index(
-    store: ItemVectors, index: ItemIndex, asked: np.ndarray, k: int, skip: set[int], content: bool
+    store: ItemVectors, index: ItemIndex, asked: np.ndarray, k: int, skips: Sequence[Set[int]], content: bool
 ) -> list[np.ndarray]:
-    banned = [{store.ids[row] for row in skip}] * len(asked)
+    banned = [{store.ids[row] for row in skip} for skip in skips]
     found = index.search_content(asked, k, banned) if content else index.search(asked, k, banned)
     return [store.rows_of([item for item, _ in own]) for own in found]
 

@@ -10,7 +10,7 @@ from navigator.contracts import ItemVectors, UserError
 from navigator.fuse import places
 from navigator.index import ItemIndex
 from navigator.options import Options
-from navigator.retrieve import content_part, lists_of
+from navigator.retrieve import Wanted, content_part, lists_of
 from pipeline_worlds import fresh, items_of, units
 
 
@@ -20,7 +20,7 @@ def test_each_source_gives_its_exact_neighbours_with_and_without_a_filter(refine
     allowed = np.array([2, 3, 5, 7, 11, 13, 17, 19])
     everything = np.arange(60)
     for rows, passed in ((everything, None), (allowed, allowed)):
-        found = lists_of(store, index, queries, 5, {2, 40}, passed)
+        found = lists_of(store, index, [Wanted(queries, {2, 40}, passed)], 5)[0]
         assert list(found) == list(queries)
         for name, query in queries.items():
             space = store.float32() if name == "model" else content_part(store, everything)
@@ -154,10 +154,10 @@ def test_a_returning_user_gets_what_a_new_one_would(refined: Path, project: Path
         ({"similar": 1.5}, "similar is 1.5; it is a cosine"),
         ({"ranking": -0.1}, "ranking is -0.1"),
         ({"retrieve": 0}, "retrieve is 0"),
-        ({"weights": {"taste": 1.0}}, "source 'taste'; allowed are model, content-graph, content, text"),
+        ({"weights": {"taste": 1.0}}, "source 'taste'; allowed are model, content-graph, content, text, picture"),
         ({"weights": {"model": -1.0}}, "numbers of 0 and more"),
         (
-            {"weights": dict.fromkeys(("model", "content-graph", "content", "text"), 0.0)},
+            {"weights": dict.fromkeys(("model", "content-graph", "content", "text", "picture"), 0.0)},
             "at least one of them above 0",
         ),
     ],

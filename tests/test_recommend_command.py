@@ -37,7 +37,13 @@ def test_the_command_says_why(refined: Path, project: Path, capsys, tmp_path: Pa
     document = json.loads(capsys.readouterr().out)
     assert document["query"] == "board b1 b1" and document["title"] == "b1" and document["ranked"]
     assert document["history"] == [f"i{n:02}" for n in range(4, 10)] and document["candidates"] == 54
-    assert document["options"]["weights"] == {"model": 2.0, "content-graph": 1.0, "content": 0.0, "text": 1.0}
+    assert document["options"]["weights"] == {
+        "model": 2.0,
+        "content-graph": 1.0,
+        "content": 0.0,
+        "text": 1.0,
+        "picture": 1.0,
+    }
     assert [list(r) for r in document["results"]] == [
         ["item", "title", "score", "sources", "ranking", "because", "board"]
     ] * 3

@@ -1,0 +1,63 @@
+"""The server as an ASGI application: routes, the page, and the door before them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
+
+from navigator.serve import routes, routes_catalog, routes_openai
+from navigator.serve.door.content_filter import ContentFilter, load_filter
+from navigator.serve.door.middleware import Door
+from navigator.serve.door.options import DoorOptions
+from navigator.serve.http import Measured, answer_errors
+from navigator.serve.service import Service
+
+PAGE = Path(__file__).with_name("page")
+API_VERSION = "1"
+DRAIN_S = 30.0
+
+
+def build_app(
+    service: Service, door: DoorOptions | None = None, content_filter: ContentFilter | None = None,
+    more: Sequence[APIRouter] = (), on_close: Callable[[], None] | None = None, drain_s: float = DRAIN_S,
+) -> ASGIApp:  # fmt: skip
+    """The application around a service.
+
+    Args:
+        service: what answers.
+        door: limits and keys.
+        content_filter: what words are refused; the default block list if none is given.
+        more: routes beside the usual ones.
+        on_close: called when the last request has been answered.
+        drain_s: how long the requests inside may take when the server stops.
+    """
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(service.drain, drain_s)
+        if on_close is not None:
+            await run_in_threadpool(on_close)
+
+    app = FastAPI(
+        title="Navigator", version=API_VERSION, lifespan=life, redoc_url=None, docs_url=None,
+        summary="Search, recommendation and conversation over a catalogue",
+    )  # fmt: skip
+    app.state.service, app.state.door = service, door or DoorOptions()
+    app.state.content_filter = content_filter or load_filter(None)
+    answer_errors(app)
+    for router in (routes.router, routes_openai.router, *more, routes_catalog.router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.add_middleware(Measured, service=service)
+    return Door(app, app.state.door)

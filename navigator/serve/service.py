@@ -1,0 +1,100 @@
+"""Between HTTP and an engine: which release answers, a bounded line and batches for each kind of request, deadlines, the end.
+
+A batch is answered whole by the engine that is live when it begins, so a cut-over falls between batches and every answer
+names the one release that gave it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from navigator.admission import Overloaded
+from navigator.serve.batching import Batcher, Closing, DeadlinePassed
+from navigator.serve.compare import compare
+from navigator.serve.engine import Engine
+from navigator.serve.exchange import Done
+from navigator.serve.options import ServeOptions
+from navigator.serve.refusal import Refusal
+from navigator.serve.telemetry import Telemetry
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, the release that gave it, and milliseconds by stage, the wait among them."""
+
+    answer: Any
+    release: str
+    stages_ms: dict[str, float]
+
+
+class Service:
+    """What the routes talk to.
+
+    Attributes:
+        engine: the release that answers; `use` sets it.
+        draining: whether the server is being stopped: what is inside is finished, nothing new is taken.
+    """
+
+    def __init__(self, engine: Engine, options: ServeOptions | None = None, telemetry: Telemetry | None = None):
+        self.engine, self.options = engine, options or ServeOptions()
+        self.telemetry, self.draining = telemetry or Telemetry(self.options.usd_per_hour), False
+        self.telemetry.switched(engine.name)
+        answered: dict[str, Callable[[Engine, Sequence[Any]], Sequence[Done | Exception]]] = {
+            "search": Engine.search, "recommend": Engine.recommend, "rank": Engine.rank, "embed": Engine.embed,
+        }  # fmt: skip
+        size = self.options.batch_size
+        self.lines = {kind: self._line(kind, work, size) for kind, work in answered.items()}
+        self.lines["compare"] = self._line("compare", lambda engine, asked: compare(engine, asked, self.options), 1)
+        self.telemetry.watch_depth(lambda: {kind: line.depth for kind, line in self.lines.items()})
+
+    def use(self, engine: Engine) -> None:
+        """Cut over: batches that begin from now on are answered by `engine`; those at work end with the old one."""
+        self.engine = engine
+        self.telemetry.switched(engine.name)
+
+    async def ask(self, kind: str, asked: Any, timeout_s: float | None = None) -> Reply:
+        """The answer to one request.
+
+        Raises:
+            Refusal: 429 with no room, 503 while stopping, 504 past the deadline, or what the engine refused.
+        """
+        allowed = self.options.timeout_s if timeout_s is None else timeout_s
+        try:
+            future = self.lines[kind].submit(asked, time.monotonic() + allowed)
+        except Overloaded as full:
+            raise Refusal(
+                429, "overloaded", f"{full.waiting} requests are waiting, as many as may; try again later",
+                retry_after_s=full.retry_after_s,
+            ) from full  # fmt: skip
+        except Closing as end:
+            raise stopping() from end
+        try:
+            served = await asyncio.wait_for(asyncio.wrap_future(future), allowed)
+        except (TimeoutError, DeadlinePassed) as late:
+            raise too_late(allowed) from late
+        done: Done = served.answer
+        return Reply(done.answer, done.release, {"queue": round(served.queue_s * 1000, 3)} | done.stages_ms)
+
+    def drain(self, timeout_s: float) -> None:
+        """Finish what is inside and take no more."""
+        self.draining = True
+        until = time.monotonic() + timeout_s
+        for line in self.lines.values():
+            line.close(max(0.0, until - time.monotonic()))
+
+    def _line(self, kind: str, work: Callable[[Engine, Sequence[Any]], Any], size: int) -> Batcher[Any, Done]:
+        options = self.options
+        window = options.window_ms / 1000 if size > 1 else 0.0
+        return Batcher(
+            lambda asked: work(self.engine, asked), size, window, options.queue, kind, self.telemetry.batch(kind)
+        )
+
+
+def stopping() -> Refusal:
+    return Refusal(503, "stopping", "the server is being stopped; ask another one", retry_after_s=5)
+
+
+def too_late(allowed_s: float) -> Refusal:
+    return Refusal(504, "deadline", f"no answer within {allowed_s:g} s; give a longer X-Timeout-Ms or ask again later")
