@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from navigator.answers import Answer
+from navigator.ask import Ask
 from navigator.contracts import ItemVectors, UserError
 from navigator.fuse import places
 from navigator.index import ItemIndex
@@ -165,3 +167,35 @@ def test_a_returning_user_gets_what_a_new_one_would(refined: Path, project: Path
 def test_options_that_cannot_be(options, says):
     with pytest.raises(UserError, match=says):
         Options(**options)
+
+
+def test_several_requests_at_once_are_answered_as_each_alone(refined: Path, project: Path):
+    query, picture = units(6), units(6)
+    pipeline = fresh(
+        refined, project, lambda texts: np.tile(np.pad(query, (0, 2)), (len(texts), 1)), head=True, decay=1.0
+    )
+    asks = [
+        Ask(["i01", "i07"], 5), Ask(["i30"], 60, exclude=["i31"]), Ask(["i01", "nobody"], 5), Ask([], 3, text="red flag"),
+        Ask([], 4), Ask(["i02"], 5, keyword="no such", title="red"), Ask([], 5, picture=picture), Ask(["i04"], 3, board="b1"),
+        Ask(["i04"], 3, board="none"), Ask(["i01"], 0),
+    ]  # fmt: skip
+    together = pipeline.answer(asks)
+    for ask, got in zip(asks, together, strict=True):
+        alone = pipeline.answer([ask])[0]
+        if isinstance(alone, UserError):
+            assert str(got) == str(alone)
+        else:
+            assert isinstance(got, Answer) and got.candidates == alone.candidates and got.ranked == alone.ranked
+            assert [vars(r) | {"score": 0} for r in got.results] == [vars(r) | {"score": 0} for r in alone.results]
+            np.testing.assert_allclose([r.score for r in got.results], [r.score for r in alone.results], atol=1e-6)
+    wrong = [n for n, answer in enumerate(together) if isinstance(answer, UserError)]
+    assert wrong == [2, 4, 5, 8, 9]
+    nearest = np.argsort(-(content_part(pipeline.store, np.arange(60)) @ picture), kind="stable")[:5]
+    assert items_of(answered(together[6])) == [pipeline.store.ids[row] for row in nearest]
+    on_board = {pipeline.store.ids[row] for row in pipeline.boards.items("b1")}
+    assert 0 < len(items_of(answered(together[7]))) and set(items_of(answered(together[7]))) <= on_board - {"i04"}
+
+
+def answered(answer: Answer | UserError) -> Answer:
+    assert isinstance(answer, Answer)
+    return answer
