@@ -9,6 +9,7 @@ from navigator import catalog_commands, encode_commands, model_commands
 from navigator.cli_tools import Tree, run_commands
 from navigator.demo import demo
 from navigator.recommend_command import recommend
+from navigator.release import command as releases
 from navigator.serve.command import serve
 
 COMMANDS: Tree = {
@@ -29,6 +30,12 @@ COMMANDS: Tree = {
     "search": model_commands.search,
     "recommend": recommend,
     "serve": serve,
+    "release": {
+        "create": releases.create,
+        "list": releases.list_releases,
+        "promote": releases.promote,
+        "rollback": releases.rollback,
+    },
     "demo": demo,
 }
 

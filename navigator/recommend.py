@@ -1,5 +1,6 @@
 """From a history to a query vector and to ranked candidates: the path that serves, trains its queries' start and is timed."""
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,8 @@ class Recommender:
         self.model, self.processor, self.vectors = model, processor.attach(vectors), vectors
         self.max_history, self.device = max_history, next(model.parameters()).device
         self.text_vectors = text_vectors
-        self.prefixes = PrefixCache(model, lambda rows: self._put(self.pixels(rows)))
+        own = weakref.proxy(self)  # no ring of references: a model that is replaced leaves memory at once
+        self.prefixes = PrefixCache(model, lambda rows: own._put(own.pixels(rows)))
 
     @classmethod
     def open(

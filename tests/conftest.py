@@ -27,7 +27,9 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-pytest_plugins = ["chat_worlds", "clip_worlds", "forget_worlds", "pipeline_worlds", "stage_worlds", "tasks_worlds"]
+pytest_plugins = [
+    "chat_worlds", "clip_worlds", "forget_worlds", "pipeline_worlds", "release_worlds", "stage_worlds", "tasks_worlds"
+]  # fmt: skip
 
 SPECIAL = [
     "<|pad|>",
