@@ -6,7 +6,7 @@ INSTALL := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no
 SMOKE ?=
 
 .NOTPARALLEL: # two pips must not write to one environment at once
-.PHONY: help setup dev assets demo test check fmt clean
+.PHONY: help setup dev assets demo serve test check fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,11 @@ assets: setup ## fetch and convert the embedded weights and the clip art (once, 
 
 demo: setup ## run the main job on the embedded default (SMOKE=1: a tenth of it)
 	$(RUN)/navigator demo $(if $(SMOKE),--smoke)
+
+serve: ## serve what the demo made, with a page for people at http://127.0.0.1:8000/
+	@test -d runs/demo/index || (echo "error: nothing to serve yet; run make demo first" >&2; exit 2)
+	$(RUN)/navigator serve --model runs/demo/model --index runs/demo/index --catalog runs/demo/catalog \
+		--native runs/demo/native --events runs/demo/events
 
 test: dev assets ## run the tests
 	$(RUN)/python -m pytest -q

@@ -38,7 +38,8 @@ def demo(smoke: bool = False, out: Path | None = None) -> dict[str, Any]:
         "contact sheets": home / "boards.png", "recommendation": home / "recommendation.png",
     }  # fmt: skip
     lines = [table, *(f"{name}: {path}" for name, path in places.items())]
-    lines.append(f"done in {time.perf_counter() - started:.0f} s")
+    served = " ".join(_flags(home, "model", "index", "catalog", "native"))
+    lines += [f"talk to it: navigator serve {served}", f"done in {time.perf_counter() - started:.0f} s"]
     return {"report": report, **{k: str(v) for k, v in places.items()}, "text": "\n".join(lines)}
 
 

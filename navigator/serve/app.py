@@ -1,21 +1,25 @@
 """The server as an ASGI application: routes, the page, and the door before them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from navigator.serve import routes, routes_catalog, routes_openai
+from navigator.serve import routes, routes_catalog, routes_events, routes_openai
 from navigator.serve.door.content_filter import ContentFilter, load_filter
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
 from navigator.serve.http import Measured, answer_errors
 from navigator.serve.service import Service
+
+if TYPE_CHECKING:
+    from navigator.events.store import EventStore
 
 PAGE = Path(__file__).with_name("page")
 API_VERSION = "1"
@@ -24,7 +28,7 @@ DRAIN_S = 30.0
 
 def build_app(
     service: Service, door: DoorOptions | None = None, content_filter: ContentFilter | None = None,
-    more: Sequence[APIRouter] = (), on_close: Callable[[], None] | None = None, drain_s: float = DRAIN_S,
+    events: "EventStore | None" = None, on_close: Callable[[], None] | None = None, drain_s: float = DRAIN_S,
 ) -> ASGIApp:  # fmt: skip
     """The application around a service.
 
@@ -32,7 +36,7 @@ def build_app(
         service: what answers.
         door: limits and keys.
         content_filter: what words are refused; the default block list if none is given.
-        more: routes beside the usual ones.
+        events: where events are kept; None: they are refused.
         on_close: called when the last request has been answered.
         drain_s: how long the requests inside may take when the server stops.
     """
@@ -49,9 +53,10 @@ def build_app(
         summary="Search, recommendation and conversation over a catalogue",
     )  # fmt: skip
     app.state.service, app.state.door = service, door or DoorOptions()
+    app.state.events = events
     app.state.content_filter = content_filter or load_filter(None)
     answer_errors(app)
-    for router in (routes.router, routes_openai.router, *more, routes_catalog.router):
+    for router in (routes.router, routes_openai.router, routes_events.router, routes_catalog.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
 
