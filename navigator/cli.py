@@ -8,6 +8,7 @@ from graph.stats import stats
 from navigator import catalog_commands, encode_commands, model_commands
 from navigator.cli_tools import Tree, run_commands
 from navigator.demo import demo
+from navigator.events.commands import compact_events, event_stats, forget_events, import_events
 from navigator.recommend_command import recommend
 from navigator.release import command as releases
 from navigator.serve.command import serve
@@ -19,7 +20,9 @@ COMMANDS: Tree = {
         "movielens": catalog_commands.import_movielens,
         "table": catalog_commands.import_table,
         "hf": catalog_commands.import_hf,
+        "events": import_events,
     },
+    "events": {"compact": compact_events, "stats": event_stats, "forget": forget_events},
     "show": catalog_commands.show,
     "embed": encode_commands.embed,
     "cutover": encode_commands.cutover,

@@ -21,8 +21,9 @@ def product(
     """Saves and clicks per impression, and saves, clicks and new boards per user and day, by version of the system.
 
     Args:
-        events: log (Parquet, CSV or TSV): user_id, system, kind (impression, click, save or board_created), at (seconds
-            since 1970, a timestamp or ISO text), and where known event_id (repeats are then refused) and item_id.
+        events: event store folder, or a log (Parquet, CSV or TSV): user_id, system, kind (impression, click, save or
+            board_created), at (seconds since 1970, a timestamp or ISO text), and where known event_id (repeats are then
+            refused) and item_id.
         out: report folder to write.
         columns: ours=theirs, where the log calls its columns otherwise, such as user_id=uid,at=ts.
         baseline: the version that all others are compared with; by default the one whose events begin first.

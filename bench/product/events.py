@@ -15,12 +15,15 @@ import pyarrow as pa
 
 from bench.product.command import COLUMNS, NEEDED
 from bench.product.figures import COUNTS
+from bench.product.judged import KINDS, judged
+from graph.audit import audited
 from navigator.contracts.errors import UserError
+from navigator.contracts.manifest import file_digest
+from navigator.events.reading import reading, state_of
 from navigator.importers.files import file_schema, quoted, scan
 
-KINDS = COUNTS[:4]
+PURPOSE = "bench"  # under which an event store is read
 UNITS = 20_000  # users are resampled one by one up to here, above it in so many groups made by their ids
-TOO_LATE = 1e11  # the year 5138 in seconds, 1973 in milliseconds
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,14 @@ class Sums:
 
 @dataclass(frozen=True)
 class Log:
-    """An opened log: table `event` with row, event_id, user_id, system, kind, item_id, seconds, reason (null: used)."""
+    """An opened log: table `event` with row, event_id, user_id, system, kind, item_id, seconds, reason (null: used).
+
+    Attributes:
+        digest: of what was read, as `log_digest`; None for a file, which does not grow meanwhile.
+    """
 
     db: duckdb.DuckDBPyConnection
+    digest: str | None = None
 
     def refused(self) -> dict[str, int]:
         """Reason -> rows."""
@@ -122,13 +130,32 @@ class Log:
         return self.db.execute(query).fetchall()
 
 
-@contextmanager
-def open_log(path: Path, columns: dict[str, str]) -> Iterator[Log]:
-    """Read a log; nothing of it is left behind.
+def log_digest(path: Path) -> str:
+    """Of a file's bytes, or of what an event store holds.
 
     Raises:
-        UserError: no such file, an unreadable one, a missing column.
+        UserError: neither.
     """
+    if path.is_dir():
+        return state_of(path, PURPOSE)
+    if not path.is_file():
+        raise UserError(
+            f"log {path} does not exist; give a Parquet, CSV or TSV file of events, or an event store folder"
+        )
+    return file_digest(path)[:16]
+
+
+@contextmanager
+def open_log(path: Path, columns: dict[str, str]) -> Iterator[Log]:
+    """Read a log, a file or an event store; nothing of it is left behind.
+
+    Raises:
+        UserError: no such file, an unreadable one, a missing column, a store whose policy does not let the bench read it.
+    """
+    if path.is_dir():
+        with _open_store(path, columns) as log:
+            yield log
+        return
     present = file_schema(path).names
     taken = {name: columns.get(name, name) for name in COLUMNS}
     missing = next((n for n in COLUMNS if taken[n] not in present and (n in NEEDED or n in columns)), None)
@@ -139,28 +166,22 @@ def open_log(path: Path, columns: dict[str, str]) -> Iterator[Log]:
     with TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as db:
         try:
             db.execute(
-                _table(path, {n: quoted(theirs) if theirs in present else "NULL" for n, theirs in taken.items()})
+                judged(scan(path), {n: quoted(theirs) if theirs in present else "NULL" for n, theirs in taken.items()})
             )
         except duckdb.Error as error:
             raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from error
         yield Log(db)
 
 
-def _table(path: Path, cells: dict[str, str]) -> str:
-    """The statement that reads the log: first what each row says, then what is wrong with it, then repeats."""
-    words = {n: f"nullif(trim(CAST({cells[n]} AS VARCHAR)), '')" for n in COLUMNS}
-    at = f"coalesce(TRY_CAST({words['at']} AS DOUBLE), epoch(TRY_CAST({words['at']} AS TIMESTAMPTZ)))"
-    said = ", ".join(f"{f'{at} AS seconds' if n == 'at' else f'{words[n]} AS {n}'}" for n in COLUMNS)
-    kinds = ", ".join(f"'{kind}'" for kind in KINDS)
-    return f"""
-        CREATE TEMP TABLE event AS
-        WITH said AS (SELECT row_number() OVER () AS row, {said} FROM {scan(path)}),
-        judged AS (SELECT *, CASE
-            WHEN user_id IS NULL THEN 'no user_id' WHEN system IS NULL THEN 'no system'
-            WHEN kind IS NULL OR kind NOT IN ({kinds})
-            THEN 'kind is none of {kinds.replace("'", "")}: ' || coalesce(left(kind, 20), 'empty')
-            WHEN seconds IS NULL OR isnan(seconds) THEN 'at is no time' WHEN seconds < 0 THEN 'at is before 1970'
-            WHEN seconds >= {TOO_LATE} THEN 'at is not in seconds' END AS wrong FROM said)
-        SELECT row, event_id, user_id, system, kind, item_id, seconds, coalesce(wrong, CASE
-            WHEN event_id IS NOT NULL AND row_number() OVER (PARTITION BY event_id, wrong IS NULL ORDER BY row) > 1
-            THEN 'event_id seen before' END) AS reason FROM judged"""
+@contextmanager
+def _open_store(path: Path, columns: dict[str, str]) -> Iterator[Log]:
+    """An event store: its torn and damaged lines are refused rows too."""
+    if columns:
+        raise UserError(f"columns are for files; event store {path} has its own")
+    with audited(path, "product", PURPOSE, made=False) as entry, reading(path, PURPOSE) as store:
+        entry.policy, entry.artefacts = store.purpose.policy, {"events": store.fingerprint}
+        store.db.execute(judged("(SELECT * FROM stored ORDER BY number)", {n: quoted(n) for n in COLUMNS}, "damage"))
+        people = "SELECT system, count(DISTINCT user_id) FROM event WHERE reason IS NULL GROUP BY 1 ORDER BY 1"
+        for system, users in store.db.execute(people).fetchall():
+            store.purpose.check_group(users, f"what is told of version {system!r}")
+        yield Log(store.db, store.state)

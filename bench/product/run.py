@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from bench.documents import DOCUMENTS, where, write_documents
-from bench.product.events import open_log
+from bench.product.events import log_digest, open_log
 from bench.product.figures import SCHEMA_VERSION, ProductReport
 from bench.product.options import Options
 from bench.product.summary import sample_ratio, version_rows
 from bench.product.tables import product_markdown, product_text, protocol
 from bench.provenance import came_about
 from navigator.contracts import UserError, is_current, publish
-from navigator.contracts.manifest import file_digest
 
 KIND = "product-report"
 
@@ -28,13 +27,12 @@ def measure_product(options: Options) -> dict[str, Any]:
     Raises:
         UserError: see bench.product.command.
     """
-    if not options.events.is_file():
-        raise UserError(f"log {options.events} does not exist; give a Parquet, CSV or TSV file of events")
-    inputs = {"events": file_digest(options.events)[:16]}
+    inputs = {"events": log_digest(options.events)}
     config = options.config() | {"schema_version": SCHEMA_VERSION}
     if is_current(options.out, KIND, config, inputs):
         return _answer(options, ProductReport.model_validate_json((options.out / "report.json").read_text()), True)
     with open_log(options.events, options.columns) as log:
+        inputs = {"events": log.digest or inputs["events"]}
         rows, used, first, last = log.span()
         refused = log.refused()
         if first is None or last is None:
