@@ -37,7 +37,7 @@ def build_app(
         door: limits and keys.
         content_filter: what words are refused; the default block list if none is given.
         events: where events are kept; None: they are refused.
-        on_close: called when the last request has been answered.
+        on_close: called at the end, when the last request has been answered.
         drain_s: how long the requests inside may take when the server stops.
     """
 
@@ -45,6 +45,8 @@ def build_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(service.drain, drain_s)
+        if events is not None:
+            await run_in_threadpool(events.close)
         if on_close is not None:
             await run_in_threadpool(on_close)
 

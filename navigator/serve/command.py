@@ -12,7 +12,7 @@ from navigator.serve.options import ServeOptions
 def serve(
     model: Path, index: Path, catalog: Path, vectors: Path | None = None, encoder: str | None = "auto",
     native: Path | None = None, host: str = "127.0.0.1", port: int = 8000, batching: ServeOptions = ServeOptions(),  # noqa: B008
-    keys: Path | None = None, insecure: bool = False, blocked: Path | None = None, device: str = "auto", dtype: str = "auto",
+    keys: Path | None = None, insecure: bool = False, events: Path | None = None, blocked: Path | None = None, device: str = "auto", dtype: str = "auto",
     drain_s: float = 30.0, notice_s: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Answer searches, recommendations and conversations about a catalogue over HTTP, with a page for people.
@@ -33,6 +33,8 @@ def serve(
         batching: how requests are batched, queued and given up.
         keys: file of API keys (navigator keys create); without one nobody is asked for a key.
         insecure: listen beyond loopback without keys all the same.
+        events: folder in which impressions, clicks and saves are kept (POST /v1/events), made where there is none; without
+            one they are refused.
         blocked: block list of words that are not answered; by default a short one.
         device: auto, cpu, cuda, ...
         dtype: auto, float32, bfloat16, float16.
@@ -43,15 +45,17 @@ def serve(
     from navigator.serve.door.options import DoorOptions
 
     check_binding(host, keys is not None, insecure)
-    store = vectors or vectors_of(index)
-    reader = encoder_of(store) if encoder == "auto" else None if encoder in (None, "none") else encoder
+    found = vectors or vectors_of(index)
+    reader = encoder_of(found) if encoder == "auto" else None if encoder in (None, "none") else encoder
+    from navigator.events.store import EventStore
     from navigator.serve.engine import Engine
     from navigator.serve.run import run
     from navigator.serve.service import Service
 
-    engine = Engine.open(model.name, model, index, store, catalog, reader, native, device=device, dtype=dtype)
+    engine = Engine.open(model.name, model, index, found, catalog, reader, native, device=device, dtype=dtype)
     door = DoorOptions(host=host, keys=keys, insecure=insecure)
-    return run(Service(engine, batching), door, port, blocked, drain_s, notice_s)
+    store = None if events is None else EventStore.open(events)
+    return run(Service(engine, batching), door, port, blocked, drain_s, notice_s, events=store)
 
 
 def vectors_of(index: Path) -> Path:
