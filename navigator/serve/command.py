@@ -12,8 +12,8 @@ from navigator.serve.options import ServeOptions
 def serve(
     model: Path, index: Path, catalog: Path, vectors: Path | None = None, encoder: str | None = "auto",
     native: Path | None = None, host: str = "127.0.0.1", port: int = 8000, batching: ServeOptions = ServeOptions(),  # noqa: B008
-    keys: Path | None = None, insecure: bool = False, events: Path | None = None, blocked: Path | None = None, device: str = "auto", dtype: str = "auto",
-    drain_s: float = 30.0, notice_s: float = 0.0,
+    keys: Path | None = None, insecure: bool = False, events: Path | None = None, blocked: Path | None = None,
+    device: str = "auto", dtype: str = "auto", drain_s: float = 30.0, notice_s: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Answer searches, recommendations and conversations about a catalogue over HTTP, with a page for people.
 
