@@ -173,8 +173,12 @@ def test_a_crash_tells_the_client_nothing_and_the_log_no_body(caplog: pytest.Log
 
 
 def test_a_refusal_of_the_application_goes_out_as_one():
-    door, _ = open_door()
-    assert ask(door, "/v1/search", chunks=[b"refuse"]).error == "deadline"
+    told = []
+    door = Door(Echo(), DoorOptions(), extra=lambda: {"X-Navigator-Release": "v1"}, told=told.append)
+    answer = ask(door, "/v1/search", chunks=[b"refuse"])
+    assert (answer.status, answer.error, answer.headers["x-navigator-release"]) == (504, "deadline", "v1")
+    assert ask(door, "/v1/search").status == 200 and ask(door, "//").status == 400
+    assert [refusal.code for refusal in told] == ["deadline", "bad_path"]
 
 
 def test_websockets_are_closed_and_the_lifespan_passes():

@@ -26,8 +26,10 @@ class Answer:
         listening: the application waits to hear that the client left.
     """
 
-    def __init__(self, send: Send, request_id: str, extra: Callable[[], dict[str, str]]):
-        self._send, self._extra, self.request_id = send, extra, request_id
+    def __init__(
+        self, send: Send, request_id: str, extra: Callable[[], dict[str, str]], told: Callable[[Refusal], None]
+    ):  # fmt: skip
+        self._send, self._extra, self._told, self.request_id = send, extra, told, request_id
         self.started = self.listening = False
         self.cut = asyncio.Event()
         self.api = True
@@ -81,6 +83,7 @@ class Answer:
         if self.started:
             return
         self.code = refusal.code
+        self._told(refusal)
         body = json.dumps(refusal.body).encode()
         said = {
             "Content-Type": "application/json",

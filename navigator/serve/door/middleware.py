@@ -32,15 +32,17 @@ LONGEST_PATH = 200  # letters of a path in a log
 
 
 class Door:
-    """ASGI middleware: `app.add_middleware(Door, options=...)`, added last, so that it is the outermost of them.
+    """ASGI middleware, the outermost: `Door(app, options)`, or `app.add_middleware(Door, options=...)`, added last.
 
-    Added that way it sits within Starlette's own error page, which then never shows. The application finds who asks in
-    `request.state`: `request_id`, and `key_name`, None where there are no keys.
+    Added the second way it sits within Starlette's own error page, which then never shows; the first way an application
+    says itself how its errors look. It finds who asks in `request.state`: `request_id`, and `key_name`, None where there
+    are no keys.
 
     Args:
         app: the application.
         options: see DoorOptions.
         extra: headers for the answers that the door gives itself, such as the release; the application adds its own.
+        told: hears every refusal that the door answers with, to be counted.
         clock: seconds, never going back.
 
     Raises:
@@ -49,10 +51,10 @@ class Door:
 
     def __init__(
         self, app: ASGIApp, options: DoorOptions, extra: Callable[[], dict[str, str]] = dict,
-        clock: Callable[[], float] = time.monotonic,
+        told: Callable[[Refusal], None] = lambda refusal: None, clock: Callable[[], float] = time.monotonic,
     ):  # fmt: skip
         check_binding(options.host, options.keys is not None, options.insecure)
-        self.app, self.options, self._extra = app, options, extra
+        self.app, self.options, self._extra, self._told = app, options, extra, told
         self._visitors = Visitors(options, clock)
         self._bodies = Bodies(options)
         beside_keys = Path("serve.audit.jsonl") if options.keys is None else audit_path(options.keys)
@@ -65,7 +67,7 @@ class Door:
         elif scope["type"] != "http":  # the server speaks no WebSocket
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._answer(scope, receive, Answer(send, request_id(scope["headers"]), self._extra))
+            await self._answer(scope, receive, Answer(send, request_id(scope["headers"]), self._extra, self._told))
 
     async def _answer(self, scope: Scope, receive: Receive, answer: Answer) -> None:
         line = Line(
