@@ -1,0 +1,92 @@
+// What is counted: pictures really seen, opened and saved, by the release that showed them. A switch turns it off.
+import { ask, key, url } from "./api.js";
+import { forget, random, read, write } from "./store.js";
+
+const OFF = "navigator.events";
+const USER = "navigator.user";
+const BATCH = 100; // events of one request
+const session = random();
+let queue = [];
+let timer = 0;
+let pauseMs = 3000;
+
+/** On unless it was switched off, or the browser says that its user does not want to be counted. */
+export const counting = () => (read(OFF) ?? (window.navigator.globalPrivacyControl ? "off" : "on")) === "on";
+
+export function setCounting(on) {
+  write(OFF, on ? "on" : "off");
+  if (on) return;
+  queue = [];
+  forget(USER);
+}
+
+function user() {
+  if (read(USER) === null) write(USER, random());
+  return read(USER);
+}
+
+/** Note an event; it is sent with others in a few seconds. */
+export function track(kind, details) {
+  if (!counting()) return;
+  const named = Object.fromEntries(Object.entries(details).filter(([, value]) => value));
+  queue.push({ kind, user_id: user(), event_id: random(), at: Date.now() / 1000, session, ...named });
+  soon();
+}
+
+function soon() {
+  timer ||= setTimeout(flush, pauseMs);
+}
+
+/** Send what waits; what the server could not take now is sent again under the same event_id, later and later. */
+async function flush() {
+  timer = 0;
+  const batch = queue.splice(0, BATCH);
+  if (!batch.length || !counting()) return;
+  try {
+    await ask("v1/events", { body: { events: batch }, timeoutMs: 15000 });
+    pauseMs = 3000;
+  } catch (error) {
+    if (error.name !== "Trouble") throw error;
+    if (error.status >= 400 && error.status < 500 && error.status !== 429) return; // it will not take them later either
+    queue = [...batch, ...queue].slice(-1000);
+    pauseMs = Math.max((error.waitS ?? 0) * 1000, Math.min(pauseMs * 2, 60000));
+  }
+  if (queue.length) soon();
+}
+
+/** On leaving: a beacon, or where a key must go along a request that outlives the page. */
+function leave() {
+  while (queue.length && counting()) {
+    const body = JSON.stringify({ events: queue.splice(0, BATCH) });
+    const type = "application/json";
+    if (key() === null) window.navigator.sendBeacon(url("v1/events"), new Blob([body], { type }));
+    else fetch(url("v1/events"), { method: "POST", body, keepalive: true, headers: { "Content-Type": type, Authorization: `Bearer ${key()}` } });
+  }
+}
+addEventListener("pagehide", leave);
+document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && leave());
+
+// An impression: half of the card in view for a second, once in each list.
+const cards = new WeakMap();
+const watching = new IntersectionObserver((entries) => {
+  for (const { target, intersectionRatio } of entries) {
+    const card = cards.get(target);
+    clearTimeout(card.timer);
+    if (intersectionRatio >= 0.5) card.timer = setTimeout(seen, 1000, target);
+  }
+}, { threshold: [0, 0.5] });
+
+function seen(target) {
+  const { item, list } = cards.get(target);
+  if (!target.isConnected || document.visibilityState !== "visible") return;
+  watching.unobserve(target);
+  if (list.seen.has(item)) return;
+  list.seen.add(item);
+  track("impression", { item_id: item, system: list.release });
+}
+
+/** Count an item of a list as seen when its card was. */
+export function saw(node, item, list) {
+  cards.set(node, { item, list, timer: 0 });
+  watching.observe(node);
+}

@@ -1,0 +1,73 @@
+"""What the page is shown in its tests: a dozen drawn pictures, two boards, and what a test wants to be different."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+COLOURS = (
+    "crimson",
+    "orange",
+    "gold",
+    "seagreen",
+    "teal",
+    "navy",
+    "purple",
+    "hotpink",
+    "sienna",
+    "gray",
+    "black",
+    "skyblue",
+)
+HOSTILE = "<img src=x onerror=alert(1)>"
+TITLES = {f"i{n}": f"{colour.capitalize()} thing" for n, colour in enumerate(COLOURS)} | {"i3": HOSTILE}
+BOARDS = {"ann/warm": ("Warm", ["i0", "i1", "i2"]), "bob/cold": ("Cold", ["i4", "i5", "i11"])}
+
+
+@dataclass
+class World:
+    """What the server does, and what was asked of it.
+
+    Attributes:
+        busy: requests under /v1 that are still to be refused with 429 and Retry-After 1.
+        key: the API key that is asked for; None: none.
+        native: whether a native model is served.
+        words: pieces of an answer of the chat, `pause_s` apart.
+        asked: (path, body) of every POST but events.
+        events: what came to /v1/events.
+        batches: how many requests brought them.
+    """
+
+    busy: int = 0
+    key: str | None = None
+    native: bool = True
+    words: tuple[str, ...] = ("I found ", "two things ", "like that: ", HOSTILE)
+    pause_s: float = 0.02
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    batches: int = 0
+    url: str = ""
+
+    def bodies(self, path: str) -> list[Any]:
+        """The bodies that were posted to a path."""
+        return [body for asked, body in self.asked if asked == path]
+
+
+def brief(item: str, score: float = 0.5) -> dict[str, Any]:
+    """An item as results and boards name it."""
+    return {"item": item, "title": TITLES[item], "score": score, "picture": f"/v1/items/{item}/picture"}
+
+
+def drawn(item: str, size: int) -> bytes:
+    """The picture of an item: a disc of its colour, WebP."""
+    image = Image.new("RGB", (size, size), "white")
+    ImageDraw.Draw(image).ellipse((size // 8, size // 8, size * 7 // 8, size * 7 // 8), COLOURS[int(item[1:])])
+    made = io.BytesIO()
+    image.save(made, "WEBP")
+    return made.getvalue()
+
+
+def left(exclude: list[str], k: int) -> list[str]:
+    """The first k items that are not excluded."""
+    return [item for item in TITLES if item not in exclude][:k]

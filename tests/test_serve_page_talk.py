@@ -1,0 +1,152 @@
+"""The page in a real browser, continued: the chat as it streams, what is counted, and every way a server can say no."""
+
+import time
+from typing import Any
+
+from page_visits import DROP, Visit, visiting
+from page_worlds import HOSTILE, World
+
+
+def texts(visit: Visit) -> list[str]:
+    return [turn.split("\n")[0] for turn in visit.page.locator(".turn").all_inner_texts()]
+
+
+def test_an_answer_is_shown_while_it_is_written_and_its_items_below(chromium: Any) -> None:
+    with visiting(chromium, World(pause_s=0.25)) as visit:
+        visit.open("chat=")
+        visit.page.get_by_role("textbox", name="Your message").and_(visit.page.locator(":focus")).wait_for()
+        visit.page.keyboard.type("two")
+        visit.page.keyboard.press("Shift+Enter")
+        visit.page.keyboard.type("lines")
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_text("I found two things").wait_for()
+        assert (
+            visit.page.get_by_role("button", name="Stop").is_visible()
+            and visit.cards("Found in the catalogue").count() == 0
+        )
+        visit.cards("Found in the catalogue").first.wait_for()
+        assert texts(visit)[1] == "I found two things like that: " + HOSTILE
+        assert "release v1" in visit.page.locator(".turn").last.inner_text()
+        visit.page.keyboard.type("and then?")
+        visit.page.keyboard.press("Enter")
+        visit.cards("Found in the catalogue").nth(3).wait_for()
+        asked = visit.world.bodies("/v1/chat/completions")[1]
+        assert [turn["role"] for turn in asked["messages"]] == ["user", "assistant", "user"]
+        assert (
+            asked["messages"][0]["content"] == "two\nlines"
+            and asked["stream"] is True
+            and asked["model"] == "navigator"
+        )
+        assert visit.cancelled == []
+
+
+def test_escape_stops_an_answer_and_the_next_question_works(chromium: Any) -> None:
+    with visiting(chromium, World(pause_s=0.5)) as visit:
+        visit.open("chat=")
+        visit.page.get_by_role("textbox", name="Your message").and_(visit.page.locator(":focus")).wait_for()
+        visit.page.keyboard.type("a")
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_text("I found").wait_for()
+        visit.page.keyboard.press("Escape")
+        visit.page.get_by_text("Stopped.").wait_for()
+        assert len(visit.cancelled) == 1
+        visit.world.pause_s = 0
+        visit.page.keyboard.type("b")
+        visit.page.keyboard.press("Enter")
+        visit.cards("Found in the catalogue").first.wait_for()
+        assert visit.world.bodies("/v1/chat/completions")[1]["messages"][1]["content"].startswith("I found")
+
+
+def test_a_picture_and_an_item_go_along_with_a_question(visit: Visit) -> None:
+    visit.open("search=a")
+    visit.page.get_by_role("button", name="Ask about Gold thing in the chat").click()
+    visit.page.get_by_role("textbox", name="Your message").wait_for()
+    visit.page.evaluate(DROP, ["image/png", ""])
+    visit.page.get_by_alt_text("Your picture").wait_for()
+    visit.page.get_by_role("textbox", name="Your message").fill("like these")
+    visit.page.get_by_role("button", name="Send").click()
+    visit.cards("Found in the catalogue").first.wait_for()
+    [asked] = visit.world.bodies("/v1/chat/completions")
+    words, item, picture = asked["messages"][0]["content"]
+    assert words == {"type": "text", "text": "like these"} and item == {"type": "item", "item": "i2"}
+    assert picture["type"] == "image_url" and picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+def test_what_was_seen_opened_and_saved_is_counted_once_by_the_release_that_showed_it(visit: Visit) -> None:
+    events = visit.world.events
+    visit.open("search=a")
+    visit.cards("Pictures for a").first.wait_for()
+    visit.until(lambda: sum(e["kind"] == "impression" for e in events) == 12)
+    visit.page.get_by_role("button", name="Save Gold thing to a board").click()
+    visit.page.get_by_label("Title of a new board").fill("Shiny")
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_role("link", name="Similar to Teal thing").click()
+    visit.page.get_by_role("heading", name="Teal thing").wait_for()
+    visit.page.go_back()
+    visit.cards("Pictures for a").first.wait_for()
+    visit.page.wait_for_timeout(1300)  # long enough to be seen a second time
+    visit.page.goto("about:blank")  # leaving sends what waits
+    visit.until(lambda: len(events) >= 15)
+    kinds = [e["kind"] for e in events]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"impression": 12, "board_created": 1, "save": 1, "click": 1}
+    assert len({e["event_id"] for e in events}) == 15 and len({e["user_id"] for e in events}) == 1
+    assert {e["system"] for e in events} == {"v1"} and visit.world.batches <= 3
+    saved = next(e for e in events if e["kind"] == "save")
+    assert saved["item_id"] == "i2" and saved["board_id"].startswith("own-") and abs(saved["at"] - time.time()) < 30
+
+
+def test_nothing_is_counted_once_the_switch_is_off(visit: Visit) -> None:
+    visit.open("search=a")
+    visit.cards("Pictures for a").first.wait_for()
+    visit.page.get_by_label("Count what I see").uncheck()
+    visit.page.get_by_role("link", name="Similar to Teal thing").click()
+    visit.page.get_by_role("heading", name="Teal thing").wait_for()
+    visit.page.wait_for_timeout(1200)
+    visit.page.goto("about:blank")
+    visit.page.wait_for_timeout(200)
+    assert visit.world.events == []
+    visit.open()
+    assert visit.page.evaluate("localStorage.getItem('navigator.user')") is None
+    assert not visit.page.get_by_label("Count what I see").is_checked()
+
+
+def test_a_busy_server_is_asked_again_when_it_said_and_not_before(chromium: Any) -> None:
+    with visiting(chromium, World(busy=1)) as visit:
+        visit.expected = ["429"]
+        visit.open("search=a")
+        visit.page.get_by_role("button", name="Try again in 1 s").wait_for()
+        assert "as much to do as it can take" in visit.page.get_by_role("alert").inner_text()
+        visit.page.get_by_role("button", name="Try again", exact=True).click()
+        visit.cards("Pictures for a").first.wait_for()
+
+
+def test_a_key_is_asked_for_once_and_pictures_come_with_it(chromium: Any) -> None:
+    with visiting(chromium, World(key="nav_secret")) as visit:
+        visit.expected = ["401"]
+        visit.open("search=a")
+        visit.page.get_by_label("API key", exact=True).fill("wrong")
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_text("That key was refused").wait_for()
+        visit.page.get_by_label("API key", exact=True).fill("nav_secret")
+        visit.page.keyboard.press("Enter")
+        visit.cards("Pictures for a").first.wait_for()
+        painted = (
+            "() => [...document.querySelectorAll('.card img')].some((i) => i.src.startsWith('blob:') && i.naturalWidth)"
+        )
+        visit.until(lambda: visit.page.evaluate(painted))
+        assert visit.page.evaluate("JSON.stringify(localStorage)").count("nav_secret") == 0
+        visit.page.get_by_role("button", name="Forget the API key").click()
+        assert visit.page.evaluate("sessionStorage.getItem('navigator.key')") is None
+
+
+def test_who_is_offline_is_told_so_and_goes_on_afterwards(visit: Visit) -> None:
+    visit.expected = ["ERR_INTERNET_DISCONNECTED"]
+    visit.open()
+    visit.page.get_by_role("link", name="Warm").wait_for()
+    visit.page.context.set_offline(True)
+    visit.page.get_by_label("Search in words").fill("a")
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_text("You are offline.").wait_for()
+    visit.page.context.set_offline(False)
+    visit.page.get_by_role("button", name="Try again").click()
+    visit.cards("Pictures for a").first.wait_for()
