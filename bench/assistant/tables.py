@@ -39,9 +39,9 @@ def protocol(options: Options) -> list[str]:
     return [
         f"Conversations are replayed over HTTP, one request at a time; of an earlier answer {back} goes back. Some turns have "
         "their answer in the set. After a failed request the rest of its conversation is not asked and counts as failed.",
-        f"NDCG@10: {ASKED_FOR} items are asked for; gains 2, 1, 0, linear; items that nobody judged count as wrong, condensed leaves "
-        "them out of the list, judged is the share of shown items that were judged. Where seen items are to be left out they "
-        "are taken out of the judgements too. A failed request has 0.",
+        f"NDCG@10: {ASKED_FOR} items are asked for; gains 2, 1, 0, linear; items that nobody judged count as wrong, condensed "
+        "leaves them out of the list, judged is the share of shown items that were judged. Where seen items are to be left out "
+        "they are taken out of the judgements too. A failed request has 0.",
         f"{LAST} asks POST /v1/search with the picture of the last turn, else its item, else its words; {ALL} with the words "
         "of all turns of the user in a row. Both pass the turn's keyword, board and seen items on; neither refuses unless it "
         "finds nothing.",
