@@ -2,6 +2,7 @@
 
 import sys
 
+from bench.assistant.command import assistant
 from bench.candidates import candidates
 from bench.compare import compare
 from bench.economics.command import cost
@@ -23,6 +24,7 @@ from navigator.cli_tools import Tree, run_commands
 
 COMMANDS: Tree = {
     "run": run,
+    "assistant": assistant,
     "compare": compare,
     "candidates": candidates,
     "cost": cost,
