@@ -1,6 +1,5 @@
 """What every route shares: the service of the app, deadlines, answers with their headers, refusals, measured requests."""
 
-import logging
 import time
 from typing import Annotated, Any
 
@@ -18,7 +17,6 @@ from navigator.serve.exchange import Asked
 from navigator.serve.refusal import Refusal
 from navigator.serve.service import Reply, Service
 
-LOG = logging.getLogger("navigator.serve")
 RELEASE_HEADER = "X-Navigator-Release"
 _SAID = 300  # characters of a validation message that are repeated
 
@@ -112,9 +110,10 @@ def answer_errors(app: FastAPI) -> None:
         service_of(request).telemetry.refused(code)
         return JSONResponse(body, error.status_code, headers=dict(error.headers or {}))
 
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return refused(request, Refusal(500, "internal", "something failed in the server; its log says what"))
+    def unforeseen(request: Request, error: Exception) -> JSONResponse:  # raised again, so the door logs its trace
+        number = getattr(request.state, "request_id", "this request")
+        message = f"the server failed at this request; its log says why under {number}"
+        return refused(request, Refusal(500, "internal_error", message))
 
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, invalid)
