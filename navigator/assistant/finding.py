@@ -1,0 +1,139 @@
+"""From a wish to items: the pipeline's order and the catalogue's own words, without what is ruled out."""
+
+import copy
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from navigator.ask import Ask
+from navigator.assistant.stock import Stock
+from navigator.assistant.wish import Wish
+from navigator.contracts import UserError
+from navigator.contracts.vectors import normalise
+from navigator.fuse import fuse
+from navigator.options import Options
+from navigator.pipeline import Pipeline
+from navigator.retrieve import content_part
+from navigator.serve.refusal import Refusal
+
+DEPTH = 60  # items that the pipeline gives for a wish, before the words have their say
+CLEARLY = 0.1  # by which an item is nearer to what is ruled out than to what is wanted
+WORDS = 1.0  # weight of the catalogue's own words beside the pipeline's order
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Attributes:
+    keyword, board: only items that carry it, that lie on it.
+    exclude_seen: leave out what was shown in this conversation.
+    k: how many are wanted.
+    """
+
+    keyword: str | None = None
+    board: str | None = None
+    exclude_seen: bool = True
+    k: int = 6
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Items best first, their scores, and the cosine of the wish's words with the nearest item (None without words)."""
+
+    items: list[str]
+    scores: list[float]
+    cosine: float | None
+
+
+class Finder:
+    """Searches a pipeline's catalogue.
+
+    Args:
+        pipeline: see navigator.pipeline; asked with `options` instead of its own.
+        stock: the words of its catalogue.
+        options: how the sources are fused and ranked.
+    """
+
+    def __init__(self, pipeline: Pipeline, stock: Stock, options: Options):
+        self.pipeline, self.stock, self.store = copy.copy(pipeline), stock, pipeline.store
+        self.pipeline.options = options
+
+    def find(self, wish: Wish, picture: np.ndarray | None, filters: Filters, seen: Collection[str]) -> Hits:
+        """The items of a wish.
+
+        Args:
+            wish: what is wanted.
+            picture: (E,) the unit mean of its pictures, or None.
+            filters: what may be found.
+            seen: items that were shown.
+
+        Raises:
+            Refusal: an unknown keyword or board, or nothing to go by.
+        """
+        skip = {*wish.items, *(seen if filters.exclude_seen else ())}
+        try:
+            allowed = self.pipeline.allowed(filters.keyword, filters.board)
+        except UserError as error:
+            raise Refusal(404, "not_found", str(error), "retrieval") from error
+        depth = min(DEPTH, self.pipeline.options.retrieve, len(self.store.ids))
+        ask = Ask(
+            wish.items, depth, wish.text, wish.text, picture, skip, keyword=filters.keyword, board=filters.board
+        )  # fmt: skip
+        answer = self.pipeline.answer([ask])[0]
+        if isinstance(answer, UserError):
+            raise Refusal(400, "nothing_to_go_by", str(answer), "messages") from answer
+        order = self.store.rows_of([result.item for result in answer.results])
+        banned = {self.store.index[item] for item in skip}
+        rows, scores = self._with_words(wish, order, allowed, banned)
+        keep = ~np.isin(rows, self._ruled_out(wish, rows))
+        rows, scores = rows[keep][: filters.k], scores[keep][: filters.k]
+        return Hits([self.store.ids[row] for row in rows], scores.tolist(), self._cosine(wish))
+
+    def _with_words(
+        self, wish: Wish, order: np.ndarray, allowed: np.ndarray | None, banned: Collection[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pipeline's order fused with that of the items that have the words themselves."""
+        said, share = self.stock.matches(wish.words)
+        may = ~np.isin(said, list(banned)) & (np.isin(said, allowed) if allowed is not None else True)
+        said, share = said[may], share[may]
+        if not len(said):
+            return fuse([order], [1.0])
+        near = self._cosines(wish.text, said)
+        said = said[np.lexsort((-near, -share.round(9)))][:DEPTH]
+        return fuse([order, said], [1.0, WORDS])
+
+    def _ruled_out(self, wish: Wish, rows: np.ndarray) -> np.ndarray:
+        """Those of the rows that have a word which is ruled out, or are nearer to it than to what is wanted."""
+        if not wish.ruled_out:
+            return rows[:0]
+        out = self.stock.matches(wish.ruled_out)[0]
+        if wish.text and self.pipeline.recommender.text_vectors is not None:
+            against = np.max([self._cosines(word, rows) for word in wish.ruled_out], axis=0)
+            out = np.concatenate([out, rows[against > self._cosines(wish.text, rows) + CLEARLY]])
+        return out
+
+    def _cosine(self, wish: Wish) -> float | None:
+        heads = wish.heads
+        if not heads or self.pipeline.recommender.text_vectors is None:
+            return None
+        query = self._read([" ".join(heads)])
+        return self.pipeline.index.search_content(query, 1)[0][0][1]
+
+    def _cosines(self, text: str, rows: np.ndarray) -> np.ndarray:
+        """(n,) cosines of the items' contents with a text; zeros where nothing reads words."""
+        if self.pipeline.recommender.text_vectors is None:
+            return np.zeros(len(rows))
+        return content_part(self.store, rows) @ self._read([text])[0]
+
+    def nearest_of(self, text: str, items: Sequence[str]) -> str:
+        """The one of the items that is nearest to the words; that has most of them, where nothing reads words."""
+        rows = self.store.rows_of(items)
+        said, share = self.stock.matches([text])
+        words = dict(zip(said.tolist(), share.tolist(), strict=True))
+        scores = self._cosines(text, rows) + [words.get(row, 0.0) for row in rows.tolist()]
+        return items[int(scores.argmax())]
+
+    def _read(self, texts: list[str]) -> np.ndarray:
+        reads = self.pipeline.recommender.text_vectors
+        assert reads is not None
+        return normalise(reads(texts)[:, : self.store.content_dim])
