@@ -91,7 +91,7 @@ def said(text: str, *items: str, refused: bool = False, grounded: bool = True) -
 
 ANSWERS = {
     "an apple": said('I found "green apple" and "red apple".', "a2", "a1"),
-    "hello": said("Hello! A soviet shuttle?"),
+    "hello": said('Hello! You saw "red apple" before.'),
     "more": said('Here is "black cat".', "a1", "c1"),  # seen before, without the keyword
     "a cat": said('Only "tall tree".', "t1", "c1"),  # names another item than it says, well: it shows t1
     "a dog": said("I have no dog.", refused=True),

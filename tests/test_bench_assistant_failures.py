@@ -32,6 +32,27 @@ def test_failures_are_rows_and_count_as_nothing_found(world: Path, chat_server: 
     assert {row["status"] for row in failed} == {429, 200, None} and all(row["items"] == [] for row in failed)
 
 
+def test_a_rate_limit_is_waited_for_and_is_no_failure(
+    world: Path, chat_server: Server, reaction: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("bench.assistant.client.time.sleep", slept.append)
+    well = answer(ANSWERS, reaction)
+    busy = {"status": 429, "raw": '{"error": {"message": "slowly"}}'}
+
+    def react(body: dict[str, Any], number: int) -> Any:
+        if number in (1, 2):
+            return reaction(**busy, headers={"Retry-After": "7"})
+        if body.get("text") == "a dog":
+            return reaction(**busy, headers={"Retry-After": "3600"})  # nobody waits for an hour
+        return well(body, number)
+
+    _, report, _ = run(world, base(chat_server(react)))
+    assert [own for own in slept if own] == [7, 7]  # the test's server sleeps 0 s
+    assert report.systems["assistant"].waits == 2 and not report.systems["assistant"].failed
+    assert report.systems["search-last-turn"].errors == {"HTTP 429: slowly": 1}
+
+
 def test_a_run_in_which_everything_failed_says_so(world: Path, chat_server: Server, reaction: Any) -> None:
     server = chat_server(reaction(status=503, raw="away"))
     code, report, _ = run(world, base(server))

@@ -65,6 +65,7 @@ class SystemRow(_Row):
     """One system.
 
     Attributes:
+        waits: times that the server said 429 and when to come back, and was asked again then.
         last: the last turn of each conversation that expects items; all_turns: all of them.
         broken: filter -> shown items that break it; asked: turns that set it.
         talk_with_items: turns of small talk answered with items; talk: all of them.
@@ -74,6 +75,7 @@ class SystemRow(_Row):
 
     requests: int
     failed: int
+    waits: int
     errors: dict[str, int]
     last: Retrieval
     all_turns: Retrieval

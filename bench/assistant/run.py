@@ -36,7 +36,8 @@ KIND = "assistant-report"
 _TEXT, _IDS, _REAL, _FLAG = pa.string(), pa.list_(pa.string()), pa.float64(), pa.bool_()
 _SCHEMA = {
     "system": _TEXT, "conversation": _TEXT, "split": _TEXT, "stratum": _TEXT, "turn": pa.int64(), "last": _FLAG,
-    "expect": _TEXT, "words": _TEXT, "error": _TEXT, "status": pa.int64(), "latency_ms": _REAL, "release": _TEXT,
+    "expect": _TEXT, "words": _TEXT, "error": _TEXT, "status": pa.int64(), "waits": pa.int64(),
+    "latency_ms": _REAL, "release": _TEXT,
     "text": _TEXT, "items": _IDS, "seen": _IDS, "retrieved": _FLAG, "refused": _FLAG, "says_grounded": _FLAG,
     "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(), "names": _IDS, "names_elsewhere": _IDS,
     "names_invented": _IDS, "grounded": _FLAG, "ndcg": _REAL, "ndcg_condensed": _REAL, "judged": _REAL,

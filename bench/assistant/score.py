@@ -72,7 +72,8 @@ def row(asked: Asked, facts: Facts) -> Row:
     return {
         "system": asked.system, "conversation": own.id, "split": own.split, "stratum": own.stratum, "turn": asked.place,
         "last": asked.place == own.last, "expect": turn.expect, "words": turn.words, "error": reply.error,
-        "status": reply.status, "latency_ms": reply.latency_ms, "release": reply.release, "text": reply.text,
+        "status": reply.status, "waits": reply.waits, "latency_ms": reply.latency_ms, "release": reply.release,
+        "text": reply.text,
         "items": reply.items, "seen": list(asked.seen), "retrieved": reply.retrieved, "refused": reply.refused,
         "says_grounded": reply.grounded, "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens, "names": list(named.allowed),

@@ -32,7 +32,8 @@ def _system(name: str, own: Rows, rival: dict[tuple[str, int], Row], seed: int) 
 
     refusals = {stratum: _refusals(within(stratum), seed) for stratum in strata}
     return SystemRow(
-        requests=len(own), failed=len(own) - len(answered), errors=dict(Counter(r["error"] for r in own if r["error"])),
+        requests=len(own), failed=len(own) - len(answered), waits=sum(row["waits"] for row in own),
+        errors=dict(Counter(r["error"] for r in own if r["error"])),
         last=_retrieval([row for row in own if row["last"]], against, seed), all_turns=_retrieval(own, against, seed),
         refusals=_refusals(own, seed), groundedness=_groundedness(answered, seed) if name == ASSISTANT else None,
         broken={v: sum(row[f"broke_{v}"] for row in own) for v in VIOLATIONS},

@@ -119,6 +119,8 @@ def _notes(report: AssistantReport) -> list[str]:
             notes.append(f"{name}, small talk answered with items: {own.talk_with_items} of {own.talk} turns")
         broken = "; ".join(f"{_WORDS[v]}: {n} in {own.asked[v]} turns" for v, n in own.broken.items() if own.asked[v])
         notes.append(f"{name}, shown against the request: {broken or 'no turn sets a filter'}")
+        if own.waits:
+            notes.append(f"{name}: {own.waits} times the server's rate limit was waited for, as its Retry-After says")
         notes += [f"{name}, {n} failed: {error}" for error, n in own.errors.items()]
         if own.all_turns.without:
             notes.append(f"{name}: {own.all_turns.without} turns have nothing left to find and are in no NDCG")
