@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from navigator.contracts import ItemVectors, Manifest, UserError, is_current, publish, read_manifest
-from navigator.contracts.vectors import as_stored, normalise
+from navigator.contracts.vectors import as_stored
 
 OVERFETCH = 8
 _SHORTEST = 1e-12  # no vector is shorter, so that none divides by zero
