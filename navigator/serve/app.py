@@ -15,7 +15,7 @@ from navigator.serve import routes, routes_catalog, routes_events, routes_openai
 from navigator.serve.door.content_filter import ContentFilter, load_filter
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
-from navigator.serve.http import Measured, answer_errors
+from navigator.serve.http import RELEASE_HEADER, Measured, answer_errors
 from navigator.serve.service import Service
 
 if TYPE_CHECKING:
@@ -67,4 +67,4 @@ def build_app(
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
     app.add_middleware(Measured, service=service)
-    return Door(app, app.state.door)
+    return Door(app, app.state.door, lambda: {RELEASE_HEADER: service.engine.name})
