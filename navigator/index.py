@@ -5,6 +5,7 @@ no query touches is not even read. Only an index that moves to a GPU is read who
 """
 
 import threading
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from navigator.contracts import ItemVectors, Manifest, UserError, is_current, publish, read_manifest
-from navigator.contracts.vectors import as_stored, normalise
+from navigator.contracts.vectors import as_stored
 
 OVERFETCH = 8
+_SHORTEST = 1e-12  # no vector is shorter, so that none divides by zero
 Kind = Literal["flat", "ivf", "hnsw"]
+Nearest = tuple[np.ndarray, np.ndarray]  # (n,) int64 rows, best first, and their (n,) scores
 KINDS: tuple[Kind, ...] = ("flat", "ivf", "hnsw")
 
 
@@ -73,6 +76,7 @@ class ItemIndex:
         self.path, self.index, self.ids, self.manifest = path, index, ids, manifest
         self._row = {item: row for row, item in enumerate(ids)}
         self._mapping = threading.Lock()
+        self._lengths = np.full(len(ids), np.nan, np.float32)
 
     @classmethod
     def open(cls, path: str | Path, encoder: str | None = None) -> "ItemIndex":
@@ -104,45 +108,67 @@ class ItemIndex:
         """(D,) stored vector of an item; UserError for an unknown id."""
         if item_id not in self._row:
             raise UserError(f"item {item_id!r} is not in index {self.path} ({len(self.ids):,} items); check the id")
-        return self._vectors([item_id])[0]
+        return self._vectors(np.array([self._row[item_id]]))[0]
 
     def search(
         self, queries: np.ndarray, k: int, exclude: list[set[str]] | None = None
     ) -> list[list[tuple[str, float]]]:
         """The k nearest items of each unit query (B, D), best first; items in `exclude[b]` are passed over."""
-        banned = exclude or [set() for _ in queries]
-        widest = min(len(self.ids), k + max((len(ids) for ids in banned), default=0))
-        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), widest)
-        results = []
-        for b, skip in enumerate(banned):
-            found = [(self.ids[r], float(s)) for r, s in zip(rows[b], scores[b], strict=True) if r >= 0]
-            results.append([(i, s) for i, s in found if i not in skip][:k])
-        return results
+        return self._named(self.nearest(queries, k, self._rows(exclude, len(queries))))
 
     def search_content(
         self, content: np.ndarray, k: int, exclude: list[set[str]] | None = None
     ) -> list[list[tuple[str, float]]]:
-        """The k nearest items of an encoder's unit vectors (B, E) by the cosine with their content, best first.
+        """The k nearest items of an encoder's unit vectors (B, E) by the cosine with their content, best first."""
+        return self._named(self.nearest_content(content, k, self._rows(exclude, len(content))))
+
+    def nearest(self, queries: np.ndarray, k: int, skip: Sequence[Set[int]]) -> list[Nearest]:
+        """`search` in row numbers: for each unit query (B, D) the k nearest rows that are not in `skip[b]`."""
+        widest = min(len(self.ids), k + max((len(rows) for rows in skip), default=0))
+        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), widest)
+        results = []
+        for found, near, banned in zip(rows, scores, skip, strict=True):
+            kept = found >= 0
+            if banned:
+                kept &= ~np.isin(found, list(banned))
+            results.append((found[kept][:k], near[kept][:k]))
+        return results
+
+    def nearest_content(self, content: np.ndarray, k: int, skip: Sequence[Set[int]]) -> list[Nearest]:
+        """`search_content` in row numbers, for an encoder's unit vectors (B, E).
 
         An inner product with a query whose graph factors are zero prefers items that have none: all of their length is
         content. So OVERFETCH times as many are fetched and put in the order of their content cosines (with 30 % of
-        openclipart's items without factors, 4 times as many held 99.8 % of the exact 200, once as many 47 %).
+        openclipart's items without factors, 4 times as many held 99.8 % of the exact 200, once as many 47 %). That inner
+        product is the content's alone, so the cosine is it over the length of the content.
         """
         kept = self.manifest.config["content_dim"]
         wide = as_stored(content, kept, self.index.d)
         if kept == self.index.d:
-            return self.search(wide, k, exclude)
+            return self.nearest(wide, k, skip)
         results = []
-        for query, own in zip(wide, self.search(wide, k * OVERFETCH, exclude), strict=True):
-            if own:
-                cosines = normalise(self._vectors([item for item, _ in own])[:, :kept]) @ query[:kept]
-                own = [(own[n][0], float(cosines[n])) for n in np.argsort(-cosines, kind="stable")]
-            results.append(own[:k])
+        for rows, scores in self.nearest(wide, k * OVERFETCH, skip):
+            cosines = scores / np.maximum(self._content_lengths(rows, kept), _SHORTEST)
+            order = np.argsort(-cosines, kind="stable")[:k]
+            results.append((rows[order], cosines[order]))
         return results
 
-    def _vectors(self, items: list[str]) -> np.ndarray:
-        """(n, D) stored vectors of indexed items."""
+    def _content_lengths(self, rows: np.ndarray, kept: int) -> np.ndarray:
+        """(n,) lengths of the first `kept` dimensions; each is measured when its row is first met."""
+        new = rows[np.isnan(self._lengths[rows])]
+        if len(new):
+            self._lengths[new] = np.linalg.norm(self._vectors(new)[:, :kept], axis=1)
+        return self._lengths[rows]
+
+    def _rows(self, exclude: list[set[str]] | None, queries: int) -> list[set[int]]:
+        return [{self._row[item] for item in items if item in self._row} for items in exclude or [set()] * queries]
+
+    def _named(self, found: Sequence[Nearest]) -> list[list[tuple[str, float]]]:
+        return [[(self.ids[row], float(score)) for row, score in zip(*own, strict=True)] for own in found]
+
+    def _vectors(self, rows: np.ndarray) -> np.ndarray:
+        """(n, D) stored vectors of indexed rows."""
         if hasattr(self.index, "make_direct_map"):
             with self._mapping:  # made by whoever comes first
                 self.index.make_direct_map()
-        return np.stack([self.index.reconstruct(self._row[item]) for item in items])
+        return self.index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))

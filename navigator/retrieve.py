@@ -6,7 +6,7 @@
     text           words through the encoder
     picture        a picture through the encoder
 
-The last three ask in content space, and the index may hold content + graph vectors (`ItemIndex.search_content`).
+The last three ask in content space, and the index may hold content + graph vectors (`ItemIndex.nearest_content`).
 """
 
 from collections.abc import Sequence, Set
@@ -121,8 +121,8 @@ def lists_of(store: ItemVectors, index: ItemIndex, wanted: Sequence[Wanted], k: 
         free = [(n, name) for n, name in places if wanted[n].allowed is None]
         if free:
             asked = np.stack([wanted[n].queries[name] for n, name in free])
-            lists = _by_index(store, index, asked, k, [wanted[n].skip for n, _ in free], content)
-            for (n, name), rows in zip(free, lists, strict=True):
+            ask = index.nearest_content if content else index.nearest  # rows of the index are rows of its store
+            for (n, name), (rows, _) in zip(free, ask(asked, k, [wanted[n].skip for n, _ in free]), strict=True):
                 found[n][name] = rows
         for n, name in places:
             allowed = wanted[n].allowed
@@ -137,14 +137,6 @@ def _one_by_one(store: ItemVectors, wanted: Wanted, allowed: np.ndarray, name: s
         return kept
     own = nearest(wanted.queries[name][None], vectors_in(store, kept, name in IN_CONTENT_SPACE), k)[0]
     return kept[own[own >= 0]]
-
-
-def _by_index(
-    store: ItemVectors, index: ItemIndex, asked: np.ndarray, k: int, skips: Sequence[Set[int]], content: bool
-) -> list[np.ndarray]:
-    banned = [{store.ids[row] for row in skip} for skip in skips]
-    found = index.search_content(asked, k, banned) if content else index.search(asked, k, banned)
-    return [store.rows_of([item for item, _ in own]) for own in found]
 
 
 def vectors_in(store: ItemVectors, rows: np.ndarray, content: bool) -> np.ndarray:

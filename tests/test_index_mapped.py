@@ -1,4 +1,4 @@
-"""An opened index is a map of its file: the same answers, no copy of it in the process, and not disturbed by its replacement."""
+"""An opened index is a map of its file: the same answers, no copy of it in the process, not disturbed by its replacement."""
 
 from pathlib import Path
 

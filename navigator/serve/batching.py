@@ -147,7 +147,10 @@ class Batcher(Generic[Asked, Answer]):
 
     def _worked(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
         try:
-            return self.work(asked)
+            answers = self.work(asked)
+            if len(answers) != len(asked):
+                raise RuntimeError(f"{len(asked)} requests were given {len(answers)} answers")
+            return answers
         except Exception as error:  # whatever it is, the caller of each request hears it
             if len(asked) == 1:
                 return [error]
