@@ -1,5 +1,10 @@
-"""The item index: FAISS over item vectors, saved with the ids and the fingerprint of the vectors it was built from."""
+"""The item index: FAISS over item vectors, saved with the ids and the fingerprint of the vectors it was built from.
 
+It is opened as a memory map: processes that serve the same index share one copy of it, in the system's page cache, and what
+no query touches is not even read. Only an index that moves to a GPU is read whole, once.
+"""
+
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +72,7 @@ class ItemIndex:
     def __init__(self, path: Path, index: Any, ids: list[str], manifest: Manifest):
         self.path, self.index, self.ids, self.manifest = path, index, ids, manifest
         self._row = {item: row for row, item in enumerate(ids)}
+        self._mapping = threading.Lock()
 
     @classmethod
     def open(cls, path: str | Path, encoder: str | None = None) -> "ItemIndex":
@@ -79,7 +85,8 @@ class ItemIndex:
                 f"index {path} holds vectors of encoder {made_by}, but {encoder} is needed; build it from those vectors"
             )
         try:
-            index = faiss.read_index(str(path / "index.faiss"))
+            on_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+            index = faiss.read_index(str(path / "index.faiss"), 0 if on_gpu else faiss.IO_FLAG_MMAP_IFC)
             ids = pq.read_table(path / "ids.parquet")["item_id"].to_pylist()
         except (RuntimeError, OSError, pa.ArrowException) as error:
             raise UserError(
@@ -89,7 +96,7 @@ class ItemIndex:
             raise UserError(
                 f"index {path} is corrupt ({index.ntotal} vectors for {len(ids)} ids); build it again with `navigator index`"
             )
-        if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
+        if on_gpu:
             index = faiss.index_cpu_to_all_gpus(index)
         return cls(path, index, ids, manifest)
 
@@ -136,5 +143,6 @@ class ItemIndex:
     def _vectors(self, items: list[str]) -> np.ndarray:
         """(n, D) stored vectors of indexed items."""
         if hasattr(self.index, "make_direct_map"):
-            self.index.make_direct_map()
+            with self._mapping:  # made by whoever comes first
+                self.index.make_direct_map()
         return np.stack([self.index.reconstruct(self._row[item]) for item in items])
