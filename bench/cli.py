@@ -5,6 +5,7 @@ import sys
 from bench.assistant.command import assistant
 from bench.candidates import candidates
 from bench.compare import compare
+from bench.cutover.command import cutover
 from bench.economics.command import cost
 from bench.encoder.command import encoder
 from bench.frontier.command import frontier
@@ -28,6 +29,7 @@ COMMANDS: Tree = {
     "compare": compare,
     "candidates": candidates,
     "cost": cost,
+    "cutover": cutover,
     "encoder": encoder,
     "frontier": frontier,
     "gold": {"make": make, "check": check, "run": run_gold},

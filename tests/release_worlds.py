@@ -1,4 +1,4 @@
-"""Releases whose parts are a few bytes, and shadow reports about them: all that promoting looks at."""
+"""Releases whose parts are a few bytes, and shadow reports about them: all that promoting looks at. And real tiny parts."""
 
 import datetime
 import json
@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
-from navigator.contracts import publish
+from navigator.contracts import Catalog, publish
 from navigator.contracts.shadow import KIND, RuleResult, ShadowSide, ShadowVerdict
+from navigator.contracts.vectors import normalise, write_vectors
 from navigator.release.live import promote_release
+from navigator.release.parts import Sources
 from navigator.release.store import PARTS, Release
 
 
@@ -66,3 +69,21 @@ def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(three_releases: Path, tmp_path: Path) -> Path:
     """The same, one's own."""
     return shutil.copytree(three_releases, tmp_path / "root")
+
+
+@pytest.fixture
+def made_of(refined: Path, project: Path, tmp_path: Path) -> Sources:
+    """Parts that belong together, one's own."""
+    for part in ("model", "vectors", "index"):
+        shutil.copytree(refined / part, tmp_path / part)
+    return Sources(tmp_path / "model", tmp_path / "vectors", tmp_path / "index", project / "catalog")
+
+
+def other_vectors(out: Path, catalog: Path, encoder: str = "mixed", dim: int = 8) -> Path:
+    """A store of other numbers; of the same recipe unless told otherwise."""
+    opened = Catalog.open(catalog)
+    config = {"encoder": encoder, "normalised": True, "content_encoder": "enc", "content_dim": 6, "dim": 2}
+    with publish(out, "vectors", config, {"catalog": opened.fingerprint}) as work:
+        values = np.random.default_rng(3).normal(size=(len(opened.item_ids), dim))
+        write_vectors(work.path, opened.item_ids, normalise(values).astype(np.float32))
+    return out

@@ -1,6 +1,7 @@
-"""An opened index is a map of its file: the same answers, no copy of it in the process, not disturbed by its replacement."""
+"""An opened index is a map of its file: the same answers, no copy in the process, undisturbed when another takes its place."""
 
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -42,7 +43,7 @@ def kilobytes(path: Path) -> dict[str, int]:
 def test_the_same_answers_from_a_map_of_the_file(kind: str, vectors: Path, tmp_path: Path):
     write_index(vectors, tmp_path / "index", kind)
     opened, file = ItemIndex.open(tmp_path / "index"), tmp_path / "index" / "index.faiss"
-    read = faiss.read_index(str(file))
+    read: Any = faiss.read_index(str(file))
     queries = normalise(np.random.default_rng(1).normal(size=(16, DIM))).astype(np.float32)
     scores, rows = read.search(queries, 10)
     found = opened.search(queries, 10)

@@ -5,12 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from navigator.cli import main
-from navigator.contracts import Catalog, UserError, publish
-from navigator.contracts.vectors import normalise, write_vectors
+from navigator.contracts import UserError
 from navigator.model_commands import index as index_command
 from navigator.pipeline import Pipeline
 from navigator.release import parts
@@ -18,24 +16,7 @@ from navigator.release.history import done, history_file
 from navigator.release.live import promote_release
 from navigator.release.parts import Sources, create_release
 from navigator.release.store import Release, names
-
-
-@pytest.fixture
-def made_of(refined: Path, project: Path, tmp_path: Path) -> Sources:
-    """Parts that belong together, one's own."""
-    for part in ("model", "vectors", "index"):
-        shutil.copytree(refined / part, tmp_path / part)
-    return Sources(tmp_path / "model", tmp_path / "vectors", tmp_path / "index", project / "catalog")
-
-
-def other_vectors(out: Path, catalog: Path, encoder: str = "mixed", dim: int = 8) -> Path:
-    """A store of other numbers; of the same recipe unless told otherwise."""
-    opened = Catalog.open(catalog)
-    config = {"encoder": encoder, "normalised": True, "content_encoder": "enc", "content_dim": 6, "dim": 2}
-    with publish(out, "vectors", config, {"catalog": opened.fingerprint}) as work:
-        values = np.random.default_rng(3).normal(size=(len(opened.item_ids), dim))
-        write_vectors(work.path, opened.item_ids, normalise(values).astype(np.float32))
-    return out
+from release_worlds import other_vectors
 
 
 def refusals(root: Path) -> list[str]:

@@ -110,14 +110,20 @@ class Watcher(Generic[Engine]):
         self._opener = ThreadPoolExecutor(1, "release-opener")
         self._follower = threading.Thread(target=self._follow, name="release-watcher", daemon=True)
         self._use: Callable[[Engine], None] = lambda engine: None
+        self._failing: Callable[[], None] = lambda: None
         self._seen = self._stamp()
         self.failed: Failed | None = None
         release = current_release(self._root)
         self.current: Held[Engine] = Held(release, open_release(release))
 
-    def start(self, use: Callable[[Engine], None]) -> None:
-        """Look every `poll_s` seconds, in a thread, until `close`; `use` is called with each new engine."""
-        self._use = use
+    def start(self, use: Callable[[Engine], None], failing: Callable[[], None] = lambda: None) -> None:
+        """Look every `poll_s` seconds, in a thread, until `close`.
+
+        Args:
+            use: called with each new engine.
+            failing: called when what is live could not be opened; `failed` says why.
+        """
+        self._use, self._failing = use, failing
         self._follower.start()
 
     def close(self) -> None:
@@ -144,6 +150,7 @@ class Watcher(Generic[Engine]):
                 trace = None if isinstance(error, UserError) else error
                 _LOG.error("what is live cannot be opened, %s answers on: %s", before, error, exc_info=trace)
                 self.failed = Failed(f"{type(error).__name__}: {error}", datetime.datetime.now(datetime.UTC))
+                self._failing()
             return self.current
 
     def _catch_up(self) -> None:

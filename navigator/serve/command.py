@@ -10,8 +10,9 @@ from navigator.serve.options import ServeOptions
 
 
 def serve(
-    model: Path, index: Path, catalog: Path, vectors: Path | None = None, encoder: str | None = "auto",
-    native: Path | None = None, host: str = "127.0.0.1", port: int = 8000, batching: ServeOptions = ServeOptions(),  # noqa: B008
+    model: Path | None = None, index: Path | None = None, catalog: Path | None = None, vectors: Path | None = None,
+    encoder: str | None = "auto", releases: Path | None = None, poll_s: float = 1.0, native: Path | None = None,
+    host: str = "127.0.0.1", port: int = 8000, batching: ServeOptions = ServeOptions(),  # noqa: B008
     keys: Path | None = None, insecure: bool = False, events: Path | None = None, blocked: Path | None = None,
     device: str = "auto", dtype: str = "auto", drain_s: float = 30.0, notice_s: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
@@ -20,6 +21,8 @@ def serve(
     The page is at http://HOST:PORT/, the description of the API at /openapi.json. SIGTERM and Ctrl-C finish what is inside
     and take no more.
 
+    It takes either --releases, and follows what is promoted there without a break, or --model, --index and --catalog.
+
     Args:
         model: a swapped, trained model folder.
         index: an index of the item vectors that the model reads.
@@ -27,6 +30,9 @@ def serve(
         vectors: those item vectors; by default found beside the index by the fingerprint it was built from.
         encoder: what made the vectors' content, to read words and pictures with; "auto" is the name that the vectors (or
             those they were refined from) remember, "none" serves item ids alone.
+        releases: instead of all above: a folder of releases (navigator release), of which the live one answers. Another that
+            goes live is opened beside it, which takes the memory of both, and answers from then on.
+        poll_s: seconds between two looks at which release is live.
         native: a native model folder, for the side-by-side of the page.
         host: address to listen on; other than loopback only with keys or --insecure.
         port: to listen on; 0 takes a free one, which is printed.
@@ -45,17 +51,38 @@ def serve(
     from navigator.serve.door.options import DoorOptions
 
     check_binding(host, keys is not None, insecure)
-    found = vectors or vectors_of(index)
-    reader = encoder_of(found) if encoder == "auto" else None if encoder in (None, "none") else encoder
+    if releases is None:
+        one, its_index, its_vectors, shown = _parts(model, index, catalog, vectors)
+        reader = encoder_of(its_vectors) if encoder == "auto" else None if encoder in (None, "none") else encoder
+    elif (given := model or index or catalog or vectors) is not None:
+        raise UserError(f"--releases and {given} were given; a release has its own parts, so leave one of them away")
     from navigator.events.store import EventStore
     from navigator.serve.engine import Engine
+    from navigator.serve.following import follow_releases
     from navigator.serve.run import run
     from navigator.serve.service import Service
 
-    engine = Engine.open(model.name, model, index, found, catalog, reader, native, device=device, dtype=dtype)
+    if releases is None:
+        engine = Engine.open(
+            one.name, one, its_index, its_vectors, shown, reader, native, device=device, dtype=dtype
+        )  # fmt: skip
+        service = Service(engine, batching)
+    else:
+        service = follow_releases(releases, poll_s, native, batching, device, dtype)
     door = DoorOptions(host=host, keys=keys, insecure=insecure)
     store = None if events is None else EventStore.open(events)
-    return run(Service(engine, batching), door, port, blocked, drain_s, notice_s, events=store)
+    return run(service, door, port, blocked, drain_s, notice_s, events=store)
+
+
+def _parts(
+    model: Path | None, index: Path | None, catalog: Path | None, vectors: Path | None
+) -> tuple[Path, Path, Path, Path]:
+    """Model, index, vectors and catalogue of one engine."""
+    if model is None or index is None or catalog is None:
+        given = {"model": model, "index": index, "catalog": catalog}
+        missing = ", ".join(f"--{name}" for name, path in given.items() if path is None)
+        raise UserError(f"{missing} missing; give --model, --index and --catalog, or --releases ROOT")
+    return model, index, vectors or vectors_of(index), catalog
 
 
 def vectors_of(index: Path) -> Path:

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from navigator.serve.door.content_filter import refuse_blocked
 from navigator.serve.door.pictures import picture_of
+from navigator.serve.engine import Engine
 from navigator.serve.exchange import Asked
-from navigator.serve.refusal import Refusal
+from navigator.serve.refusal import RELEASE_HEADER, Refusal
 from navigator.serve.service import Reply, Service
 
-RELEASE_HEADER = "X-Navigator-Release"
 _SAID = 300  # characters of a validation message that are repeated
 
 TimeoutMs = Annotated[
@@ -53,6 +53,11 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 def service_of(request: Request) -> Service:
     return request.app.state.service
+
+
+def engine_of(request: Request) -> Engine:
+    """The release that was live when the request came; what takes no place in a line is answered by it."""
+    return request.state.engine
 
 
 async def read_body(request: Request, body: Any, words: str, picture_url: str | None) -> Asked:
@@ -122,7 +127,7 @@ def answer_errors(app: FastAPI) -> None:
 
 
 class Measured:
-    """Counts every request by route and status, and names the live release where the route did not."""
+    """Counts every request by route and status, and names the release that was live when it came where the route did not."""
 
     def __init__(self, app: ASGIApp, service: Service):
         self.app, self.service = app, service
@@ -130,7 +135,8 @@ class Measured:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        begun, status = time.perf_counter(), 500
+        begun, status, engine = time.perf_counter(), 500, self.service.engine
+        scope.setdefault("state", {})["engine"] = engine
         name = RELEASE_HEADER.lower().encode()
 
         async def sent(message: Message) -> None:
@@ -139,7 +145,7 @@ class Measured:
                 status = message["status"]
                 headers = message.setdefault("headers", [])
                 if not any(key.lower() == name for key, _ in headers):
-                    headers.append((name, self.service.engine.name.encode("latin-1", "replace")))
+                    headers.append((name, engine.name.encode("latin-1", "replace")))
             await send(message)
 
         try:

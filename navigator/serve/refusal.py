@@ -2,6 +2,8 @@
 
 from typing import Any
 
+RELEASE_HEADER = "X-Navigator-Release"
+
 
 class Refusal(Exception):
     """A request that is not answered; whoever serves HTTP turns it into `body` with `status`.
@@ -12,6 +14,9 @@ class Refusal(Exception):
         message: what was wrong, what is allowed, what to do; of what the client sent it repeats only short, safe pieces.
         param: the field of the request that it is about.
         retry_after_s: when to come back, for 429 and 503.
+
+    Attributes:
+        release: which release refused, where one was asked.
     """
 
     def __init__(
@@ -19,6 +24,7 @@ class Refusal(Exception):
     ):
         super().__init__(message)
         self.status, self.code, self.param, self.retry_after_s = status, code, param, retry_after_s
+        self.release: str | None = None
 
     @property
     def body(self) -> dict[str, Any]:
@@ -34,5 +40,6 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Retry-After in whole seconds, at least 1, where it is known."""
-        return {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s + 0.5)))}
+        """Retry-After in whole seconds, at least 1, and the release that refused, where they are known."""
+        wait = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s + 0.5)))}
+        return wait if self.release is None else wait | {RELEASE_HEADER: self.release}

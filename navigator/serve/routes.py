@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from navigator.serve.compare import Side
 from navigator.serve.engine import Engine
 from navigator.serve.exchange import Asked, Found
-from navigator.serve.http import REFUSALS, TimeoutMs, ask, read_body, service_of
+from navigator.serve.http import REFUSALS, TimeoutMs, ask, read_body
 from navigator.serve.schemas import (
     Because,
     CompareAnswer,
@@ -33,7 +33,7 @@ async def search(
     """Items by words, by a picture, or like another item."""
     asked = await read_body(request, body, body.text or "", body.image)
     reply = await ask(request, response, "search", asked, timeout_ms)
-    results = shown(service_of(request).engine, reply.answer)
+    results = shown(reply.engine, reply.answer)
     return SearchAnswer(release=reply.release, results=results, timings_ms=reply.stages_ms)
 
 
@@ -63,7 +63,7 @@ async def rank(body: RankRequest, request: Request, response: Response, timeout_
     """The candidates in the order in which someone with this history would want them, all read in one pass."""
     asked = await read_body(request, body, body.title, None)
     reply = await ask(request, response, "rank", asked, timeout_ms)
-    results = shown(service_of(request).engine, reply.answer)
+    results = shown(reply.engine, reply.answer)
     return RankAnswer(release=reply.release, results=results, timings_ms=reply.stages_ms)
 
 
@@ -73,7 +73,7 @@ async def compare(
 ) -> CompareAnswer:
     """The same ranking by the swapped and by the native model, one after the other, measured now."""
     reply = await ask(request, response, "compare", Asked(body), timeout_ms)
-    engine, sides = service_of(request).engine, reply.answer
+    engine, sides = reply.engine, reply.answer
 
     def told(side: Side) -> Compared:
         return Compared(

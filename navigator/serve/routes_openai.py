@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from navigator.contracts.vectors import normalise
 from navigator.serve.exchange import Asked
-from navigator.serve.http import REFUSALS, TimeoutMs, ask, read_body, read_picture, service_of
+from navigator.serve.http import REFUSALS, TimeoutMs, ask, engine_of, read_body, read_picture
 from navigator.serve.openai_schemas import (
     Embedding,
     EmbeddingsAnswer,
@@ -42,7 +42,7 @@ async def embeddings(
         if body.dimensions > vectors.shape[1]:
             raise Refusal(400, "too_many_dimensions", f"allowed are 1 to {vectors.shape[1]} dimensions", "dimensions")
         vectors = normalise(vectors[:, : body.dimensions])
-    tokenizer = service_of(request).engine.pipeline.recommender.processor.tokenizer
+    tokenizer = reply.engine.pipeline.recommender.processor.tokenizer
     read = sum(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
     return EmbeddingsAnswer(
         model=body.model, release=reply.release, usage=Usage(prompt_tokens=read, total_tokens=read),
@@ -53,7 +53,7 @@ async def embeddings(
 @router.get("/models")
 def models(request: Request) -> ModelList:
     """The one model that answers, by the name of its release."""
-    engine = service_of(request).engine
+    engine = engine_of(request)
     recommender = engine.pipeline.recommender
     store = engine.pipeline.store
     told = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from navigator.admission import Overloaded
+from navigator.release.watch import Watcher
 from navigator.serve.batching import Batcher, Closing, DeadlinePassed
 from navigator.serve.compare import compare
 from navigator.serve.engine import Engine
@@ -22,11 +23,15 @@ from navigator.serve.telemetry import Telemetry
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, the release that gave it, and milliseconds by stage, the wait among them."""
+    """An answer, the engine that gave it, and milliseconds by stage, the wait among them."""
 
     answer: Any
-    release: str
+    engine: Engine
     stages_ms: dict[str, float]
+
+    @property
+    def release(self) -> str:
+        return self.engine.name
 
 
 class Service:
@@ -34,12 +39,14 @@ class Service:
 
     Attributes:
         engine: the release that answers; `use` sets it.
+        watcher: what looks for newly promoted releases; None where the server was started with one model.
         draining: whether the server is being stopped: what is inside is finished, nothing new is taken.
     """
 
     def __init__(self, engine: Engine, options: ServeOptions | None = None, telemetry: Telemetry | None = None):
         self.engine, self.options = engine, options or ServeOptions()
         self.telemetry, self.draining = telemetry or Telemetry(self.options.usd_per_hour), False
+        self.watcher: Watcher[Engine] | None = None
         self.telemetry.switched(engine.name)
         answered: dict[str, Callable[[Engine, Sequence[Any]], Sequence[Done | Exception]]] = {
             "search": Engine.search, "recommend": Engine.recommend, "rank": Engine.rank, "embed": Engine.embed,
@@ -53,6 +60,14 @@ class Service:
         """Cut over: batches that begin from now on are answered by `engine`; those at work end with the old one."""
         self.engine = engine
         self.telemetry.switched(engine.name)
+
+    @classmethod
+    def following(cls, watcher: Watcher[Engine], options: ServeOptions | None = None) -> "Service":
+        """A service whose engine is what is live, from now on and until the watcher is closed."""
+        service = cls(watcher.current.engine, options)
+        service.watcher = watcher
+        watcher.start(service.use, lambda: service.telemetry.switched(None))
+        return service
 
     async def ask(self, kind: str, asked: Any, timeout_s: float | None = None) -> Reply:
         """The answer to one request.
@@ -74,8 +89,8 @@ class Service:
             served = await asyncio.wait_for(asyncio.wrap_future(future), allowed)
         except (TimeoutError, DeadlinePassed) as late:
             raise too_late(allowed) from late
-        done: Done = served.answer
-        return Reply(done.answer, done.release, {"queue": round(served.queue_s * 1000, 3)} | done.stages_ms)
+        engine, done = served.answer
+        return Reply(done.answer, engine, {"queue": round(served.queue_s * 1000, 3)} | done.stages_ms)
 
     def drain(self, timeout_s: float) -> None:
         """Finish what is inside and take no more."""
@@ -83,13 +98,27 @@ class Service:
         until = time.monotonic() + timeout_s
         for line in self.lines.values():
             line.close(max(0.0, until - time.monotonic()))
+        if self.watcher is not None:
+            self.watcher.close()
 
-    def _line(self, kind: str, work: Callable[[Engine, Sequence[Any]], Any], size: int) -> Batcher[Any, Done]:
+    def _line(
+        self, kind: str, work: Callable[[Engine, Sequence[Any]], Any], size: int
+    ) -> Batcher[Any, tuple[Engine, Done]]:
         options = self.options
         window = options.window_ms / 1000 if size > 1 else 0.0
-        return Batcher(
-            lambda asked: work(self.engine, asked), size, window, options.queue, kind, self.telemetry.batch(kind)
-        )
+
+        def answered(asked: Sequence[Any]) -> list[tuple[Engine, Done] | Exception]:
+            engine = self.engine
+            return [_by(engine, done) for done in work(engine, asked)]
+
+        return Batcher(answered, size, window, options.queue, kind, self.telemetry.batch(kind))
+
+
+def _by(engine: Engine, done: Done | Exception) -> tuple[Engine, Done] | Exception:
+    """A refusal names its release as well."""
+    if isinstance(done, Refusal):
+        done.release = engine.name
+    return done if isinstance(done, Exception) else (engine, done)
 
 
 def stopping() -> Refusal:
