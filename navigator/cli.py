@@ -12,7 +12,7 @@ from navigator.events.commands import compact_events, event_stats, forget_events
 from navigator.recommend_command import recommend
 from navigator.release import command as releases
 from navigator.serve.command import serve
-from navigator.serve.door.commands import create_key, list_keys, revoke_key
+from navigator.serve.door.commands import check_audit, create_key, list_keys, revoke_key
 
 COMMANDS: Tree = {
     "fetch": encode_commands.fetch,
@@ -41,7 +41,7 @@ COMMANDS: Tree = {
         "rollback": releases.rollback,
     },
     "demo": demo,
-    "keys": {"create": create_key, "list": list_keys, "revoke": revoke_key},
+    "keys": {"create": create_key, "list": list_keys, "revoke": revoke_key, "audit": check_audit},
 }
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from door_worlds import Echo, ask, bearer, keyed, talk
 from graph.audit import read_audit
+from navigator.cli import main
 from navigator.contracts import UserError
 from navigator.serve.door.audit import TAIL, AuditLog, Line, verify
-from navigator.serve.door.commands import revoke_key
+from navigator.serve.door.commands import create_key, revoke_key
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
 
@@ -121,6 +122,23 @@ def test_an_altered_or_removed_line_is_found(tmp_path: Path):
     assert verify(log.path) == [] and "gone" in verify(log.path, heads[3])[0]
     with pytest.raises(UserError, match="does not exist"):
         verify(tmp_path / "b.jsonl")
+
+
+def test_the_command_finds_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    keys = tmp_path / "keys.json"
+    for name in ("a", "b", "c"):
+        create_key(keys, name)
+    log = tmp_path / "keys.json.audit.jsonl"
+    assert main(["keys", "audit", str(log), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["lines"], said["problems"]) == (3, [])
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:2]))
+    assert main(["keys", "audit", str(log)]) == 0  # the end is missed only by who knows it
+    assert main(["keys", "audit", str(log), "--head", said["head"]]) == 1
+    log.write_text("".join(lines[1:]))
+    assert main(["keys", "audit", str(log)]) == 1
+    assert main(["keys", "audit", str(tmp_path / "none")]) == 2
 
 
 @pytest.mark.parametrize("end", [b'{"line": 2, "wh', b"junk\n", b'{"line": "x"}\n', b"[]\n", b"x" * (TAIL + 5) + b"\n"])

@@ -1,9 +1,13 @@
 """How often somebody may ask, and that the memory of it is bounded."""
 
 import asyncio
+from pathlib import Path
 
-from door_worlds import ask, open_door, talk
+from door_worlds import Echo, ask, bearer, open_door, talk
+from navigator.serve.door.commands import create_key
 from navigator.serve.door.limiter import Buckets, neighbourhood
+from navigator.serve.door.middleware import Door
+from navigator.serve.door.options import DoorOptions
 
 
 def test_a_bucket_empties_and_fills():
@@ -27,6 +31,18 @@ def test_who_asks_too_often_is_told_when_to_come_back():
     now[0] = 10.0
     assert [ask(door, "/v1/items/a/picture").status for _ in range(11)] == [200] * 10 + [429]
     assert all(ask(open_door(per_minute=0, burst=1)[0], "/v1/search").status == 200 for _ in range(5))
+
+
+def test_every_key_has_its_own_limit(tmp_path: Path):
+    path = tmp_path / "keys.json"
+    slow, quick = (bearer(create_key(path, f"k{n}", ["search"], per_minute=6, burst=n)["key"]) for n in (1, 3))
+    now = [0.0]
+    door = Door(Echo(), DoorOptions(keys=path, burst=1), clock=lambda: now[0])
+    assert [ask(door, "/v1/search", headers=slow).status for _ in range(2)] == [200, 429]
+    assert [ask(door, "/v1/search", headers=quick).status for _ in range(4)] == [200, 200, 200, 429]
+    assert ask(door, "/v1/search", headers=slow, client="10.0.0.1").error == "too_often"  # wherever it is used
+    now[0] = 10.0
+    assert ask(door, "/v1/search", headers=slow).status == 200
 
 
 def test_ten_thousand_addresses_take_bounded_room():

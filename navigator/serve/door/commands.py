@@ -1,6 +1,7 @@
-"""Commands `navigator keys create|list|revoke`: who may call the server, and for what."""
+"""Commands `navigator keys create|list|revoke|audit`: who may call the server, for what, and what the door wrote down."""
 
 import datetime
+import hashlib
 import math
 import re
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from graph.audit import actor, audit_path
 from navigator.contracts import UserError
-from navigator.serve.door.audit import AuditLog, Line
+from navigator.serve.door.audit import AuditLog, Line, verify
 from navigator.serve.door.keys import NAME, Key, Scope, changing, hashed, new_secret, read_keys, utc_now
 
 
@@ -87,6 +88,20 @@ def revoke_key(keys: Path, name: str) -> dict[str, Any]:
         log.write(Line(who=actor(), what="keys revoke", outcome="done", reason=name))
     text = f"key {name!r} was revoked {'before, ' if unchanged else ''}at {key.revoked_at}; it opens nothing any more"
     return {**_shown(key, now), "unchanged": unchanged, "text": text}
+
+
+def check_audit(log: Path, head: str = "") -> dict[str, Any]:
+    """Check that no line of the door's audit log was altered or removed; exit code 1 if one was.
+
+    Args:
+        log: the log: KEYS.audit.jsonl beside the keys, or serve.audit.jsonl of a server without keys.
+        head: the head that an earlier check printed; without it, lines cut off the end are not missed.
+    """
+    problems = verify(log, head)
+    lines = log.read_bytes().splitlines()
+    last = hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+    text = "\n".join(problems) or f"{len(lines):,} lines, none altered or removed; head {last}"
+    return {"lines": len(lines), "problems": problems, "head": last, "text": text, "exit_code": int(bool(problems))}
 
 
 def _check(name: str, per_minute: float, burst: int, days: float | None) -> None:

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import hmac
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ from navigator.contracts import UserError
 from navigator.contracts.manifest import write_text
 
 PREFIX = "nav_"
-SECRET = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")  # 43 characters of base64 are the 256 bits
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 Scope = Literal["search", "chat", "events", "admin"]
 State = Literal["good", "revoked", "expired"]
@@ -172,6 +170,5 @@ class KeyRing:
         except OSError:
             seen = None
         if seen is None or seen != self._seen:
-            self._keys, self._seen = (), None  # nothing is left of the old ones if reading raises
             self._keys, self._seen = read_keys(self._path).keys, seen
         return self._keys
