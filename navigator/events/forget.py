@@ -19,7 +19,17 @@ from graph.traces import occurrences
 from navigator.contracts import UserError
 from navigator.events.compact import compact, write_bytes, write_rows
 from navigator.events.event import LONGEST, SCHEMA, read_line
-from navigator.events.folder import ASIDE, DAYS, day_files, locked, policy_of, read_store, segments, split_lines
+from navigator.events.folder import (
+    ASIDE,
+    DAYS,
+    day_files,
+    listed_at,
+    locked,
+    policy_of,
+    read_store,
+    segments,
+    split_lines,
+)
 
 PURPOSE = "forget"
 SEARCHED = tuple(name for name in LONGEST if name not in ("kind", "item_id"))
@@ -48,7 +58,7 @@ def forget_events(user: str, store: Path, wait_s: float = 30.0) -> dict[str, Any
         entry.policy = policy.fingerprint
         policy.purpose(PURPOSE).check_types(["saved", "holds"])
         listed = add_forgotten(forgotten_path(store), user)
-        _compact_all(store, user, wait_s)
+        _compact_all(store, wait_s)
         with locked(store):
             boards = _boards_of(store, user)
             entry.secret |= dict.fromkeys(boards, "(a board of the user)")
@@ -62,12 +72,12 @@ def forget_events(user: str, store: Path, wait_s: float = 30.0) -> dict[str, Any
     return report | {"audit": entry.head}
 
 
-def _compact_all(store: Path, user: str, wait_s: float) -> None:
-    """Compact every segment that was there when the user was put on the list; running writers end theirs at once."""
-    old, until = set(segments(store)), time.monotonic() + wait_s
+def _compact_all(store: Path, wait_s: float) -> None:
+    """Compact every segment whose writer did not know of the user; running writers end theirs at once."""
+    listed, until = forgotten_path(store).stat().st_size, time.monotonic() + wait_s
     while True:
         compact(store)
-        left = [path for path in old if path.exists()]
+        left = [path for path in segments(store) if listed_at(path) < listed]
         if not left:
             return
         if time.monotonic() > until:
