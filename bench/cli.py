@@ -2,6 +2,7 @@
 
 import sys
 
+from bench.appends import appends
 from bench.assistant.command import assistant
 from bench.candidates import candidates
 from bench.compare import compare
@@ -27,6 +28,7 @@ COMMANDS: Tree = {
     "run": run,
     "assistant": assistant,
     "compare": compare,
+    "appends": appends,
     "candidates": candidates,
     "cost": cost,
     "cutover": cutover,

@@ -2,6 +2,7 @@
 
 import threading
 
+import pyarrow.parquet as pq
 import pytest
 
 from event_worlds import QUIET, ids, save, stored, write_policy
@@ -10,6 +11,7 @@ from navigator.cli import main
 from navigator.contracts import UserError
 from navigator.events.commands import event_stats
 from navigator.events.compact import compact
+from navigator.events.event import SCHEMA
 from navigator.events.folder import day_files, segments
 from navigator.events.forget import forget_events
 from navigator.events.reading import reading, state_of
@@ -88,6 +90,8 @@ def test_forgetting_one_person_leaves_nothing_of_them(tmp_path, now):
     torn.write_bytes(torn.read_bytes() + b'{"user_id":"ann')
     report = forget_events("ann", tmp_path / "s")
     assert (report["removed"], report["boards"], report["board_names_removed"], report["found"]) == (3, 1, 1, {})
+    for path in day_files(tmp_path / "s"):
+        assert pq.ParquetFile(path).schema_arrow.equals(SCHEMA)
     rows = stored(tmp_path / "s")
     assert sorted((row["user_id"], row["board_id"], row["item_id"]) for row in rows if row["user_id"]) == [
         ("annabel", None, "i1"), ("ben", None, "i1"), ("ben", None, "i1"), ("eve", None, "ann"),  # an item of that name

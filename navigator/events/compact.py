@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from graph.audit import Entry, audit_path
 from graph.policy import DAY
+from navigator.contracts import UserError
 from navigator.events.event import SCHEMA, Event, read_line
 from navigator.events.folder import (
     ASIDE,
@@ -66,16 +67,21 @@ def compact(
         at_step: called at each step of a segment, for tests of what a kill there leaves behind.
 
     Raises:
-        OSError: the disk does not take it; nothing is lost.
+        UserError: the disk does not take it, or a file is broken; nothing is lost.
     """
     done = Compacted()
-    for path in segments(folder):
+    try:
+        for path in segments(folder):
+            with locked(folder, wait=wait) as held:
+                if held:
+                    _compact_segment(folder, path, done, at_step)
         with locked(folder, wait=wait) as held:
             if held:
-                _compact_segment(folder, path, done, at_step)
-    with locked(folder, wait=wait) as held:
-        if held:
-            _expire(folder, time.time() if now is None else now, done)
+                _expire(folder, time.time() if now is None else now, done)
+    except OSError as error:
+        raise UserError(
+            f"event store {folder} cannot be compacted ({error}); its events are kept as they are"
+        ) from error
     if done.segments or done.expired:
         entry = Entry("events compact", KEEPS, policy_of(folder).fingerprint)
         entry.artefacts, entry.parameters = {"events": read_store(folder).fingerprint}, vars(done)
@@ -135,6 +141,18 @@ def write_rows(path: Path, table: pa.Table) -> None:
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
+def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Rows of a Parquet file of the store; UserError where it is broken."""
+    try:
+        with pq.ParquetFile(path) as file:  # read_table would take the folder's name for a column
+            return file.read(columns)
+    except (OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} of the event store cannot be read ({said}); restore it from a copy, or remove it"
+        ) from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """As contracts.manifest.write_text, for bytes, with the name as lasting as the content."""
     beside = path.with_name(path.name + ".tmp")
@@ -154,7 +172,7 @@ def _expire(folder: Path, now: float, done: Compacted) -> None:
     oldest = now - rules.retention_days * DAY
     for path in settled(folder):
         if path.parent.name < f"day={day_of(oldest)}":
-            done.expired += pq.read_metadata(path).num_rows
+            done.expired += read_rows(path, ["event_id"]).num_rows
             path.unlink()
             sync_folder(path.parent)
     for path in (folder / ASIDE).glob("*.txt"):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 KINDS = ("impression", "click", "save", "board_created")
 LONGEST = {  # characters
-    "event_id": 128, "user_id": 256, "system": 128, "kind": 32, "item_id": 256, "board_id": 256, "session": 128,
+    "event_id": 128, "user_id": 256, "system": 128, "kind": 32, "item_id": 512, "board_id": 512, "session": 128,
     "request_id": 128,
 }  # fmt: skip
 SENT = (*LONGEST, "at")  # what a client may say; received_at is ours

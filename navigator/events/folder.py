@@ -2,9 +2,9 @@
 
     STORE/manifest.json                written last: the store's identity
     STORE/policy.yaml                  the purposes under which it is read (graph/policy.py)
-    STORE/segments/WRITER-N.jsonl      one event a line, appended; held (flock) by the process that writes it
-    STORE/days/day=2026-11-21/WRITER-N.parquet   the rows of a segment on one UTC day, once it is compacted
-    STORE/aside/WRITER-N.txt           lines of a segment that are no events: nothing is dropped silently
+    STORE/segments/TIME-PROCESS-X-N.jsonl    one event a line, appended; held (flock) by the process that writes it
+    STORE/days/day=2026-11-21/NAME.parquet   the rows of a segment on one UTC day, once it is compacted
+    STORE/aside/NAME.txt               lines of a segment that are no events: nothing is dropped silently
     STORE/lock                         shared by readers, alone for who compacts, forgets or makes the store
     STORE.audit.jsonl                  who read what for which purpose (graph/audit.py)
     STORE.forgotten.txt                salted hashes of people who were forgotten (graph/forgotten.py)
@@ -94,6 +94,11 @@ def day_of(at: float) -> str:
 
 def segments(folder: Path) -> list[Path]:
     return sorted((folder / SEGMENTS).glob("*.jsonl"))
+
+
+def listed_at(segment: Path) -> int:
+    """Bytes of the list of forgotten people that the writer of a segment knew: it takes nothing more of these people."""
+    return int(segment.stem.rsplit("-", 1)[1])
 
 
 def day_files(folder: Path, of: str = "*") -> list[Path]:

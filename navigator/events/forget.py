@@ -11,15 +11,24 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from graph.audit import audit_path, audited
 from graph.forgotten import add_forgotten, forgotten_path
 from graph.traces import occurrences
 from navigator.contracts import UserError
-from navigator.events.compact import compact, write_bytes, write_rows
+from navigator.events.compact import compact, read_rows, write_bytes, write_rows
 from navigator.events.event import LONGEST, SCHEMA, read_line
-from navigator.events.folder import ASIDE, DAYS, day_files, locked, policy_of, read_store, segments, split_lines
+from navigator.events.folder import (
+    ASIDE,
+    DAYS,
+    day_files,
+    listed_at,
+    locked,
+    policy_of,
+    read_store,
+    segments,
+    split_lines,
+)
 
 PURPOSE = "forget"
 SEARCHED = tuple(name for name in LONGEST if name not in ("kind", "item_id"))
@@ -48,7 +57,7 @@ def forget_events(user: str, store: Path, wait_s: float = 30.0) -> dict[str, Any
         entry.policy = policy.fingerprint
         policy.purpose(PURPOSE).check_types(["saved", "holds"])
         listed = add_forgotten(forgotten_path(store), user)
-        _compact_all(store, user, wait_s)
+        _compact_all(store, wait_s)
         with locked(store):
             boards = _boards_of(store, user)
             entry.secret |= dict.fromkeys(boards, "(a board of the user)")
@@ -62,12 +71,12 @@ def forget_events(user: str, store: Path, wait_s: float = 30.0) -> dict[str, Any
     return report | {"audit": entry.head}
 
 
-def _compact_all(store: Path, user: str, wait_s: float) -> None:
-    """Compact every segment that was there when the user was put on the list; running writers end theirs at once."""
-    old, until = set(segments(store)), time.monotonic() + wait_s
+def _compact_all(store: Path, wait_s: float) -> None:
+    """Compact every segment whose writer did not know of the user; running writers end theirs at once."""
+    listed, until = forgotten_path(store).stat().st_size, time.monotonic() + wait_s
     while True:
         compact(store)
-        left = [path for path in old if path.exists()]
+        left = [path for path in segments(store) if listed_at(path) < listed]
         if not left:
             return
         if time.monotonic() > until:
@@ -81,7 +90,7 @@ def _compact_all(store: Path, user: str, wait_s: float) -> None:
 def _boards_of(store: Path, user: str) -> list[str]:
     found: set[str] = set()
     for path in day_files(store):
-        table = pq.read_table(path, columns=["user_id", "kind", "board_id"])
+        table = read_rows(path, ["user_id", "kind", "board_id"])
         made = pc.and_(pc.equal(table["user_id"], user), pc.equal(table["kind"], "board_created"))  # type: ignore[attr-defined]
         found |= set(table.filter(made)["board_id"].to_pylist())
     return sorted(found)
@@ -91,7 +100,7 @@ def _rewrite(store: Path, user: str, boards: list[str]) -> tuple[int, int]:
     """Take the user's rows and the names of their boards out of every file; returns how many of each."""
     removed = unnamed = 0
     for path in day_files(store):
-        table = pq.read_table(path, schema=SCHEMA)
+        table = read_rows(path)
         kept = table.filter(pc.not_equal(table["user_id"], user))  # type: ignore[attr-defined]
         theirs = pc.fill_null(pc.is_in(kept["board_id"], value_set=pa.array(boards, pa.string())), False)  # type: ignore[attr-defined]
         named = pc.sum(theirs).as_py() or 0  # type: ignore[attr-defined]
@@ -115,7 +124,7 @@ def _found(store: Path, ids: set[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     wanted = pa.array(sorted(ids), pa.string())
     for path in day_files(store):
-        table = pq.read_table(path, columns=list(SEARCHED))
+        table = read_rows(path, list(SEARCHED))
         hits = sum(pc.sum(pc.is_in(table[name], value_set=wanted)).as_py() or 0 for name in SEARCHED)  # type: ignore[attr-defined]
         found[path.relative_to(store).as_posix()] = hits
     for path in segments(store):

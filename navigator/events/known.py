@@ -4,8 +4,7 @@ import hashlib
 from itertools import islice
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
+from navigator.events.compact import read_rows
 from navigator.events.event import read_line
 from navigator.events.folder import locked, segments, settled, split_lines
 
@@ -48,7 +47,7 @@ def _latest(folder: Path, most: int) -> list[bytes]:
             if len(found) >= most:
                 return found[:most]
         for path in sorted(settled(folder), key=lambda path: path.stem, reverse=True):  # names begin with the time
-            ids = pq.read_table(path, columns=["event_id"])["event_id"].to_pylist()
+            ids = read_rows(path, ["event_id"])["event_id"].to_pylist()
             found += [_key(event_id) for event_id in reversed(ids)]
             if len(found) >= most:
                 return found[:most]

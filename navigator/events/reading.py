@@ -70,7 +70,7 @@ def reading(store: Path, purpose: str, edge_types: EdgeTypes = ("saved", "holds"
                 with locked(store, shared=True):  # nothing is compacted meanwhile
                     state = _state(store, rules)
                     counts = _load(db, store, rules)
-            except duckdb.Error as error:
+            except (OSError, duckdb.Error) as error:
                 raise UserError(f"cannot read event store {store}: {' '.join(str(error).split())[:300]}") from error
             yield Reading(db, read_store(store).fingerprint, state, rules, counts)
 

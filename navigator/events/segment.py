@@ -12,14 +12,18 @@ from navigator.events.folder import SEGMENTS, lock_file, sync_folder
 class Segment:
     """A new file with a name of its own, held for as long as it is open, so that no two processes share one.
 
+    Args:
+        folder: of the store.
+        listed: bytes of the list of forgotten people that the writer knows; the end of the name.
+
     Attributes:
         path: of the file.
         size: bytes that are on the disk.
         begun: time.monotonic() of its making.
     """
 
-    def __init__(self, folder: Path):
-        self.path, self._descriptor = _new_file(Path(folder) / SEGMENTS)
+    def __init__(self, folder: Path, listed: int):
+        self.path, self._descriptor = _new_file(Path(folder) / SEGMENTS, listed)
         self.size, self.begun = 0, time.monotonic()
 
     def append(self, lines: bytes) -> None:
@@ -52,11 +56,11 @@ class Segment:
         self._descriptor = -1
 
 
-def _new_file(folder: Path) -> tuple[Path, int]:
+def _new_file(folder: Path, listed: int) -> tuple[Path, int]:
     """A file that is ours: made, held, and still there once it is held (who compacts may have come between)."""
     while True:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        path = folder / f"{stamp}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        path = folder / f"{stamp}-{os.getpid()}-{secrets.token_hex(4)}-{listed}.jsonl"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             if lock_file(descriptor, shared=False, wait=False) and os.fstat(descriptor).st_nlink:

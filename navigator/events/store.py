@@ -183,5 +183,5 @@ class EventStore:
             try:
                 compact(self.folder, self._clock(), wait=False)
                 self.trouble = ""
-            except (OSError, UserError) as error:
-                self.trouble = f"events are kept, but could not be compacted: {error}"
+            except UserError as error:
+                self.trouble = str(error)

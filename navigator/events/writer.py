@@ -54,7 +54,7 @@ class Writer:
     def __init__(self, folder: Path, segment_bytes: int, segment_s: float, remember: int):
         self._folder, self._limits = folder, (segment_bytes, segment_s)
         self._known = KnownIds(folder, remember)
-        self._list, self._stamp, self._forgotten = forgotten_path(folder), -1, Forgotten()
+        self._list, self._stamp, self._forgotten = forgotten_path(folder), 0, Forgotten()
         self._segment: Segment | None = None
         self.figures = dict.fromkeys(("accepted", "duplicates", "refused", "groups", "failed"), 0)
 
@@ -112,11 +112,8 @@ class Writer:
             self.close()
 
     def _begin(self) -> None:
-        """A new segment; of one that was made while somebody was forgotten another is made, so that none waits for it."""
-        while self._segment is None:
-            self._segment = Segment(self._folder)
-            if self._read_forgotten():
-                self.close()
+        if self._segment is None:
+            self._segment = Segment(self._folder, self._stamp)
 
     def _read_forgotten(self) -> bool:
         """Whether the list of forgotten people changed; it is read then."""
