@@ -129,11 +129,14 @@ def test_pictures_are_changed_in_order_and_drawn_the_same_every_time() -> None:
         ("- Apple B and W", ["apple b and w"], [], []),  # the longest title, and no other
         ("See oca-2, and oca-3.", ["oca-2"], ["oca-3"], []),
         ("`R15 General - bottle` and [Apple](http://x)", ["apple"], ["r15 general bottle"], []),
+        ("I found [1] Apple (B and W), [2] flower and [3] R15 General - bottle.",
+         ["[1]", "[2]", "apple b and w"], ["flower", "r15 general bottle"], ["[3]"]),
+        ("[2] fits, [0] does not.", ["[2]"], [], ["[0]"]),
         ("", [], [], []),
     ],
 )  # fmt: skip
 def test_names_are_read_from_the_text(text: str, allowed: list[str], elsewhere: list[str], invented: list[str]) -> None:
-    named = TITLES.named(text, {"oca-1", "oca-2"}, "I want an apple")
+    named = TITLES.named(text, {"oca-1", "oca-2"}, "I want an apple", shown=2)
     assert (sorted(named.allowed), list(named.elsewhere), list(named.invented)) == (
         sorted(allowed),
         elsewhere,
@@ -149,7 +152,12 @@ def test_a_title_of_several_items_may_be_named_when_any_of_them_was_shown() -> N
 def test_what_the_user_said_in_running_text_names_nothing_but_set_off_it_does() -> None:
     said = "do you have a Soviet shuttle"
     assert TITLES.named("I have no soviet shuttle.", set(), said).grounded
-    assert TITLES.named('Here is "Soviet shuttle".', set(), said).elsewhere == ("soviet shuttle",)
+    assert TITLES.named('Here is "Soviet shuttle".', set(), said, shown=1).elsewhere == ("soviet shuttle",)
+    assert TITLES.named(
+        "Nothing fits “Soviet shuttle”.", set(), said
+    ).grounded  # nothing is shown: the user's own words
+    assert TITLES.named("Nothing fits “shuttle Soviet”.", set(), said).grounded
+    assert TITLES.named("Nothing fits “Soviet train”.", set(), said).invented == ("soviet train",)
 
 
 def test_ndcg_is_that_of_ir_measures() -> None:

@@ -1,8 +1,10 @@
 """Which items an answer names, read from its words alone: ids, names set off from the text, and titles of several words.
 
-A name is set off by quotation marks, **bold**, `code`, a [link] or as the head of a list line. In running text a title counts
-only when it has two words or more and the user did not say it: openclipart has items called "flower" and "house", and "here is
-a flower" names none of them. A name set off that no item has, and that the user did not say either, is invented.
+A name is set off by quotation marks, **bold**, `code`, a [link], as the head of a list line or by a number in brackets before
+it; the number itself, [2], stands for the second item shown. In running text a title counts only when it has two words or more
+and the user did not say it: openclipart has items called "flower" and "house", and "here is a flower" names none of them. A
+name set off that no item has is invented, unless all its words are the user's; so is the number of an item that is not there.
+Where nothing is shown, what is set off in the user's own words is taken to be theirs ("nothing fits “balloons”").
 """
 
 import re
@@ -13,6 +15,7 @@ _SET_OFF = re.compile(
     r'"([^"\n]+)"|“([^”\n]+)”|„([^“”\n]+)[“”]|«([^»\n]+)»|\*\*([^*\n]+)\*\*|`([^`\n]+)`|\[([^\]\n]+)\]'
 )
 _LINE = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+(.+)$", re.MULTILINE)
+_NUMBERED = re.compile(r"\[\d+\]\s*([^\[\n]+)")
 _WORD = re.compile(r"[^\W_]+(?:['’.\-][^\W_]+)*")  # noqa: RUF001
 _ID = re.compile(r"[\w.:/#-]+")
 _LONGEST = 12  # words of a name; what is longer between quotation marks is a sentence
@@ -47,8 +50,15 @@ class Titles:
                 self.items.setdefault(words(title), set()).add(item)
         self.longest = max((len(title.split()) for title in self.items), default=0)
 
-    def named(self, text: str, allowed: Collection[str], said: str) -> Named:
-        """What `text` names, when it may name the items `allowed` and the user's words are `said`."""
+    def named(self, text: str, allowed: Collection[str], said: str, shown: int = 0) -> Named:
+        """What a text names.
+
+        Args:
+            text: of an answer.
+            allowed: items that it may name.
+            said: the user's words so far.
+            shown: how many items it shows.
+        """
         found: dict[str, list[str]] = {"allowed": [], "elsewhere": [], "invented": []}
         may = set(allowed)
         for token in _ID.findall(text):
@@ -56,11 +66,14 @@ class Titles:
             if item is not None:
                 found["allowed" if item in may else "elsewhere"].append(item)
         heard = f" {words(said)} "
+        theirs = set(heard.split())
         for name, must_exist in self._names(text):
-            owners = self.items.get(name)
-            if owners:
+            owners, theirs_alone = self.items.get(name), not shown and f" {name} " in heard
+            if must_exist and name.isdecimal() and f"[{name}]" in text:
+                found["allowed" if 0 < int(name) <= shown else "invented"].append(f"[{name}]")
+            elif owners and not theirs_alone:
                 found["allowed" if owners & may else "elsewhere"].append(name)
-            elif must_exist and name not in self.ids and f" {name} " not in heard:
+            elif not owners and must_exist and name not in self.ids and not set(name.split()) <= theirs:
                 found["invented"].append(name)
         for name in self._running(_SET_OFF.sub(" | ", text), heard):
             found["allowed" if self.items[name] & may else "elsewhere"].append(name)
@@ -72,7 +85,7 @@ class Titles:
             name = words(next(group for group in match.groups() if group is not None))
             if 0 < len(name.split()) <= _LONGEST:
                 yield name, True
-        for match in _LINE.finditer(text):
+        for match in [*_LINE.finditer(text), *_NUMBERED.finditer(text)]:
             head = words(match[1]).split()
             name = next((n for k in range(len(head), 0, -1) if (n := " ".join(head[:k])) in self.items), None)
             if name is not None and not _SET_OFF.match(match[1]):

@@ -68,7 +68,7 @@ def filters(turn: Turn) -> set[str]:
 def row(asked: Asked, facts: Facts) -> Row:
     """What requests.parquet says of a request; null is what does not apply or is not known."""
     own, turn, reply = asked.conversation, asked.turn, asked.reply
-    named = facts.titles.named(reply.text, {*reply.items, *asked.seen, *asked.given}, asked.said)
+    named = facts.titles.named(reply.text, {*reply.items, *asked.seen, *asked.given}, asked.said, len(reply.items))
     return {
         "system": asked.system, "conversation": own.id, "split": own.split, "stratum": own.stratum, "turn": asked.place,
         "last": asked.place == own.last, "expect": turn.expect, "words": turn.words, "error": reply.error,

@@ -46,7 +46,7 @@ def protocol(options: Options) -> list[str]:
         "of all turns of the user in a row. Both pass the turn's keyword, board and seen items on; neither refuses unless it "
         "finds nothing.",
         "Groundedness is read from the answer's text with the catalogue's titles, whatever the server says of itself: ids, "
-        "names set off by quotation marks, bold, code, a link or the head of a list line, and titles of two words and more in "
+        "names set off by quotation marks, bold, code, a link, a number or a list line, and titles of two words and more in "
         "running text. It may name what it shows, what was shown before and what the user gave. Single-word titles in running "
         "text are not looked at, because they are plain words too.",
         "Refused is what the server says of itself. Precision, recall and F1 are over turns that expect items or a refusal.",
