@@ -83,7 +83,12 @@ def app_of(world: World) -> Starlette:
         return JSONResponse(sides | ({"native": measured(1840.0, 0.16, 980, results[::-1])} if world.native else {}))
 
     async def events(request: Request) -> Response:
-        came = (await request.json())["events"]
+        body = await request.json()
+        if world.full > 0:
+            world.full -= 1
+            world.turned.append(body)
+            return refused(Refusal(503, "full", "The disk is full.", retry_after_s=0.1))
+        came = body["events"]
         world.events += came
         world.batches += 1
         return JSONResponse({"accepted": len(came), "refused": []})

@@ -31,6 +31,7 @@ class World:
 
     Attributes:
         busy: requests under /v1 that are still to be refused with 429 and Retry-After 1.
+        full: requests to /v1/events that are still to be refused with 503; `turned` has their bodies.
         key: the API key that is asked for; None: none.
         native: whether a native model is served.
         words: pieces of an answer of the chat, `pause_s` apart.
@@ -40,6 +41,8 @@ class World:
     """
 
     busy: int = 0
+    full: int = 0
+    turned: list[Any] = field(default_factory=list)
     key: str | None = None
     native: bool = True
     words: tuple[str, ...] = ("I found ", "two things ", "like that: ", HOSTILE)

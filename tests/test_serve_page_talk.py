@@ -12,7 +12,7 @@ def texts(visit: Visit) -> list[str]:
 
 
 def test_an_answer_is_shown_while_it_is_written_and_its_items_below(chromium: Any) -> None:
-    with visiting(chromium, World(pause_s=0.25)) as visit:
+    with visiting(chromium, World(pause_s=0.15)) as visit:
         visit.open("chat=")
         visit.page.get_by_role("textbox", name="Your message").and_(visit.page.locator(":focus")).wait_for()
         visit.page.keyboard.type("two")
@@ -61,7 +61,7 @@ def test_a_picture_and_an_item_go_along_with_a_question(visit: Visit) -> None:
     visit.open("search=a")
     visit.page.get_by_role("button", name="Ask about Gold thing in the chat").click()
     visit.page.get_by_role("textbox", name="Your message").wait_for()
-    visit.page.evaluate(DROP, ["image/png", ""])
+    visit.page.evaluate(DROP, ["drop", "image/png", ""])
     visit.page.get_by_alt_text("Your picture").wait_for()
     visit.page.get_by_role("textbox", name="Your message").fill("like these")
     visit.page.get_by_role("button", name="Send").click()
@@ -76,7 +76,7 @@ def test_what_was_seen_opened_and_saved_is_counted_once_by_the_release_that_show
     events = visit.world.events
     visit.open("search=a")
     visit.cards("Pictures for a").first.wait_for()
-    visit.until(lambda: sum(e["kind"] == "impression" for e in events) == 12)
+    visit.page.wait_for_timeout(1300)  # half of a card for a second is an impression
     visit.page.get_by_role("button", name="Save Gold thing to a board").click()
     visit.page.get_by_label("Title of a new board").fill("Shiny")
     visit.page.keyboard.press("Enter")
@@ -93,6 +93,16 @@ def test_what_was_seen_opened_and_saved_is_counted_once_by_the_release_that_show
     assert {e["system"] for e in events} == {"v1"} and visit.world.batches <= 3
     saved = next(e for e in events if e["kind"] == "save")
     assert saved["item_id"] == "i2" and saved["board_id"].startswith("own-") and abs(saved["at"] - time.time()) < 30
+
+
+def test_events_that_the_server_could_not_take_come_again_under_the_same_id(chromium: Any) -> None:
+    with visiting(chromium, World(full=1)) as visit:
+        visit.expected = ["503"]
+        visit.open("search=a")
+        visit.page.get_by_role("link", name="Similar to Teal thing").click()
+        visit.until(lambda: visit.world.events, seconds=15)
+        [refused] = visit.world.turned
+        assert refused["events"][0]["kind"] == "click" and refused["events"][0] == visit.world.events[0]
 
 
 def test_nothing_is_counted_once_the_switch_is_off(visit: Visit) -> None:

@@ -5,10 +5,11 @@ import { forget, random, read, write } from "./store.js";
 const OFF = "navigator.events";
 const USER = "navigator.user";
 const BATCH = 100; // events of one request
+const PAUSE_MS = 2000; // events wait for others that long
 const session = random();
 let queue = [];
 let timer = 0;
-let pauseMs = 3000;
+let pauseMs = PAUSE_MS;
 
 /** On unless it was switched off, or the browser says that its user does not want to be counted. */
 export const counting = () => (read(OFF) ?? (window.navigator.globalPrivacyControl ? "off" : "on")) === "on";
@@ -44,7 +45,7 @@ async function flush() {
   if (!batch.length || !counting()) return;
   try {
     await ask("v1/events", { body: { events: batch }, timeoutMs: 15000 });
-    pauseMs = 3000;
+    pauseMs = PAUSE_MS;
   } catch (error) {
     if (error.name !== "Trouble") throw error;
     if (error.status >= 400 && error.status < 500 && error.status !== 429) return; // it will not take them later either
