@@ -57,7 +57,9 @@ def app_of(world: World) -> Starlette:
         return JSONResponse(body | {"timings_ms": {"retrieve": 1.0, "rank": 2.0}})
 
     async def chat(request: Request) -> Response:
-        await noted(request)
+        asked = await noted(request)
+        if any(turn["content"] == "poison" for turn in asked["messages"]):
+            return refused(Refusal(400, "content_blocked", "this shop does not answer that"))
         return StreamingResponse(spoken(), media_type="text/event-stream")
 
     async def spoken() -> AsyncIterator[str]:
@@ -112,6 +114,9 @@ def app_of(world: World) -> Starlette:
         title, items = BOARDS[request.path_params["board"]]
         return JSONResponse({"board": request.path_params["board"], "title": title, "items": [brief(i) for i in items]})
 
+    async def release(request: Request) -> Response:
+        return JSONResponse({"release": "v1", "events": world.keeps})
+
     async def models(request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [{"id": "navigator", "object": "model"}]})
 
@@ -135,7 +140,8 @@ def app_of(world: World) -> Starlette:
         Route("/v1/chat/completions", chat, methods=["POST"]), Route("/v1/compare", compare, methods=["POST"]),
         Route("/v1/events", events, methods=["POST"]), Route("/v1/items/{item}/picture", picture),
         Route("/v1/items/{item}", item), Route("/v1/boards", boards), Route("/v1/boards/{board:path}", board),
-        Route("/v1/models", models), Route("/", index), Mount("/static", StaticFiles(directory=PAGE)),
+        Route("/v1/release", release), Route("/v1/models", models), Route("/", index),
+        Mount("/static", StaticFiles(directory=PAGE)),
     ]  # fmt: skip
     return Starlette(routes=routes, middleware=[Middleware(Door)])
 

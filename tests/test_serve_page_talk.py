@@ -57,6 +57,18 @@ def test_escape_stops_an_answer_and_the_next_question_works(chromium: Any) -> No
         assert visit.world.bodies("/v1/chat/completions")[1]["messages"][1]["content"].startswith("I found")
 
 
+def test_a_refused_question_is_told_calmly_and_does_not_spoil_the_next(visit: Visit) -> None:
+    visit.expected = ["400"]
+    visit.open("chat=")
+    for question in ("poison", "flowers"):
+        visit.page.get_by_role("textbox", name="Your message").fill(question)
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_role("button", name="Send").wait_for()
+    visit.cards("Found in the catalogue").first.wait_for()
+    assert visit.page.get_by_role("alert").inner_text() == "This shop does not answer that."
+    assert visit.world.bodies("/v1/chat/completions")[1]["messages"] == [{"role": "user", "content": "flowers"}]
+
+
 def test_a_picture_and_an_item_go_along_with_a_question(visit: Visit) -> None:
     visit.open("search=a")
     visit.page.get_by_role("button", name="Ask about Gold thing in the chat").click()
@@ -103,6 +115,14 @@ def test_events_that_the_server_could_not_take_come_again_under_the_same_id(chro
         visit.until(lambda: visit.world.events, seconds=15)
         [refused] = visit.world.turned
         assert refused["events"][0]["kind"] == "click" and refused["events"][0] == visit.world.events[0]
+
+
+def test_a_server_that_keeps_no_events_is_sent_none(chromium: Any) -> None:
+    with visiting(chromium, World(keeps=False)) as visit:
+        visit.open("search=a")
+        visit.page.get_by_role("link", name="Similar to Teal thing").click()
+        visit.page.get_by_role("checkbox", disabled=True).wait_for()
+        assert visit.world.events == []
 
 
 def test_nothing_is_counted_once_the_switch_is_off(visit: Visit) -> None:

@@ -42,7 +42,9 @@ export function toast(text, action = null) {
 
 /** What went wrong, in words, with a way to try again; where the server said when, not before. */
 export function trouble(error, again) {
-  const button = el("button", { type: "button", textContent: "Try again", onclick: again });
+  const told = el("div", { className: "trouble", role: "alert" }, el("p", { textContent: error.message }));
+  if (error.mayPass === false) return told; // the same question gets the same answer
+  const button = el("button", { type: "button", onclick: again });
   let left = error.waitS ?? 0;
   const count = () => {
     button.disabled = left > 0;
@@ -50,7 +52,8 @@ export function trouble(error, again) {
     if (left-- > 0) setTimeout(count, 1000);
   };
   count();
-  return el("div", { className: "trouble", role: "alert" }, el("p", { textContent: error.message }), button);
+  told.append(button);
+  return told;
 }
 
 /** Run `work`; while it runs `place` shows `waiting`, afterwards what it returned or what went wrong. */
