@@ -108,13 +108,14 @@ def visiting(opened: Any, world: World, **options: Any) -> Iterator[Visit]:
         context = opened.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
         context.set_default_timeout(5000)
         visit = Visit(world, context.new_page())
-        _listen(visit)
+        listen(visit)
         yield visit
         context.close()
     assert not visit.unexpected(), visit.unexpected()
 
 
-def _listen(visit: Visit) -> None:
+def listen(visit: Visit) -> None:
+    """Note from now on what the visit must not leave behind."""
     page, noise, own = visit.page, visit.noise, ("data:", "blob:", "about:", visit.world.url)
 
     def failed(url: str, why: str) -> None:

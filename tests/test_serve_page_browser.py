@@ -86,9 +86,9 @@ def test_a_board_of_the_catalogue_becomes_ones_own_and_completes_itself(visit: V
     assert asked() == {"history": ["i0", "i1", "i2"], "title": "Warm", "k": 12, "exclude": []}
     page.get_by_text("Why this").first.click()
     said = visit.cards("Suggestions").first.locator("details").inner_text()
-    assert "very similar to Gold thing on this board (cosine 0.83)" in said
+    assert "Nearest on this board: Gold thing. To the model they are very similar (cosine 0.83)." in said
     assert "The board Cold holds it with 2 pictures of this one." in said
-    assert "Found by the model (1st), looks (4th)." in said and "ranked it 1st of 12 candidates" in said
+    assert "Found by the model (1st), looks alone (4th)." in said and "ranked it 1st of 12 candidates" in said
     page.get_by_role("button", name="Make it mine").click()
     page.wait_for_url(re.compile("#board=own-"))
     page.get_by_role("button", name="Add Teal thing to this board").click()

@@ -83,4 +83,4 @@ export function ordinal(n) {
 export const ms = (value) => value === null || value === undefined ? "–"
   : value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value >= 10 ? Math.round(value) : value.toPrecision(2)} ms`;
 export const usd = (value) => value === null || value === undefined ? "–"
-  : value === 0 ? "US$ 0" : `US$ ${value >= 0.01 ? value.toFixed(2) : value.toPrecision(2)}`;
+  : value === 0 ? "US$ 0" : `US$ ${value >= 1 ? value.toFixed(2) : value.toPrecision(2)}`;
