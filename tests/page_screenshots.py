@@ -2,9 +2,11 @@
 
     python tests/page_screenshots.py http://127.0.0.1:8000/ docs/pictures
 
-writes page-VIEW-desktop.png (1280 x 800) and page-VIEW-phone.png (390 x 844), 256 colours each, and prints as JSON the bytes
-and seconds of a first visit, with an empty cache, on Chromium's "slow 3G" (400 kbit/s down and up, 2 s of latency), until
-the boards to start from are there, and until the first pictures of a search are. Needs playwright and chromium.
+writes page-VIEW-desktop.png (1280 x 800) and page-VIEW-phone.png (390 x 844), 256 colours each. Prints as JSON what should
+not have happened on the way (lines on the console, failed requests, requests to other places), and the bytes and seconds of
+a first visit with an empty cache on Chromium's "slow 3G" (400 kbit/s down and up, 2 s of latency): until one can type, until
+the boards to start from are there, and from the press of Enter until the results and then their first pictures are. Needs
+playwright and chromium.
 """
 
 import io
@@ -13,10 +15,12 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 
-from page_visits import launched
+from page_visits import Visit, launched, listen
+from page_worlds import World
 
 WIDTHS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 SLOW = {"offline": False, "latency": 2000, "downloadThroughput": 50_000, "uploadThroughput": 50_000}  # bytes a second
@@ -25,15 +29,17 @@ LOADED = "() => [...document.images].every((i) => i.complete || i.getBoundingCli
 
 
 def main(url: str, folder: Path) -> dict[str, Any]:
-    """Write the pictures; what the slow line needed."""
+    """Write the pictures; what should not have happened, and what the slow line needed."""
+    noise: list[str] = []
     with launched() as browser:
         for name, viewport in WIDTHS.items():
             page = browser.new_context(viewport=viewport).new_page()
             page.set_default_timeout(120_000)
+            listen(Visit(World(url=url), page, noise))
             for view, prepare in (("search", search), ("board", board), ("chat", chat), ("compare", compare)):
                 prepare(page, url)
                 shoot(page, folder / f"page-{view}-{name}.png")
-        return slow(browser, url)
+        return {"noise": noise, "slow 3G": slow(browser, url)}
 
 
 def search(page: Any, url: str) -> None:
@@ -45,10 +51,10 @@ def search(page: Any, url: str) -> None:
 
 def board(page: Any, url: str) -> None:
     page.goto(url)
-    page.locator(".cover").nth(2).click()
+    smaller = page.evaluate("fetch('v1/boards?limit=100').then((all) => all.json()).then((all) => all.at(-1).board)")
+    page.goto(f"{url}#board={quote(smaller, safe='')}")
     page.get_by_role("button", name="Make it mine").click()
     page.get_by_text("Why this").first.click()
-    page.get_by_role("heading", name="To complete it").evaluate("(node) => node.scrollIntoView()")
 
 
 def chat(page: Any, url: str) -> None:

@@ -57,7 +57,9 @@ def app_of(world: World) -> Starlette:
         return JSONResponse(body | {"timings_ms": {"retrieve": 1.0, "rank": 2.0}})
 
     async def chat(request: Request) -> Response:
-        await noted(request)
+        asked = await noted(request)
+        if any(turn["content"] == "poison" for turn in asked["messages"]):
+            return refused(Refusal(400, "content_blocked", "this shop does not answer that"))
         return StreamingResponse(spoken(), media_type="text/event-stream")
 
     async def spoken() -> AsyncIterator[str]:
@@ -83,7 +85,12 @@ def app_of(world: World) -> Starlette:
         return JSONResponse(sides | ({"native": measured(1840.0, 0.16, 980, results[::-1])} if world.native else {}))
 
     async def events(request: Request) -> Response:
-        came = (await request.json())["events"]
+        body = await request.json()
+        if world.full > 0:
+            world.full -= 1
+            world.turned.append(body)
+            return refused(Refusal(503, "full", "The disk is full.", retry_after_s=0.1))
+        came = body["events"]
         world.events += came
         world.batches += 1
         return JSONResponse({"accepted": len(came), "refused": []})
@@ -106,6 +113,9 @@ def app_of(world: World) -> Starlette:
     async def board(request: Request) -> Response:
         title, items = BOARDS[request.path_params["board"]]
         return JSONResponse({"board": request.path_params["board"], "title": title, "items": [brief(i) for i in items]})
+
+    async def release(request: Request) -> Response:
+        return JSONResponse({"release": "v1", "events": world.keeps})
 
     async def models(request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [{"id": "navigator", "object": "model"}]})
@@ -130,7 +140,8 @@ def app_of(world: World) -> Starlette:
         Route("/v1/chat/completions", chat, methods=["POST"]), Route("/v1/compare", compare, methods=["POST"]),
         Route("/v1/events", events, methods=["POST"]), Route("/v1/items/{item}/picture", picture),
         Route("/v1/items/{item}", item), Route("/v1/boards", boards), Route("/v1/boards/{board:path}", board),
-        Route("/v1/models", models), Route("/", index), Mount("/static", StaticFiles(directory=PAGE)),
+        Route("/v1/release", release), Route("/v1/models", models), Route("/", index),
+        Mount("/static", StaticFiles(directory=PAGE)),
     ]  # fmt: skip
     return Starlette(routes=routes, middleware=[Middleware(Door)])
 

@@ -22,14 +22,16 @@ ARGS = [
     "--no-first-run",
 ]
 
-# A drop of a picture of 1600 x 400 pixels, or of a file of another type; the sides of a picture in a data URL.
-DROP = """async ([type, text]) => {
+# A drop or paste of a picture of 1600 x 400 pixels, or of a file of another type; the sides of a picture in a data URL.
+DROP = """async ([how, type, text]) => {
   const canvas = new OffscreenCanvas(1600, 400);
   canvas.getContext("2d").fillRect(0, 0, 800, 400);
   const blob = type === "image/png" ? await canvas.convertToBlob({ type }) : new Blob([text], { type });
   const dataTransfer = new DataTransfer();
   dataTransfer.items.add(new File([blob], "a", { type }));
-  for (const kind of ["dragover", "drop"])
+  if (how === "paste")
+    document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: dataTransfer, bubbles: true, cancelable: true }));
+  else for (const kind of ["dragover", "drop"])
     document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
 }"""
 SIDES = (
@@ -106,13 +108,14 @@ def visiting(opened: Any, world: World, **options: Any) -> Iterator[Visit]:
         context = opened.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
         context.set_default_timeout(5000)
         visit = Visit(world, context.new_page())
-        _listen(visit)
+        listen(visit)
         yield visit
         context.close()
     assert not visit.unexpected(), visit.unexpected()
 
 
-def _listen(visit: Visit) -> None:
+def listen(visit: Visit) -> None:
+    """Note from now on what the visit must not leave behind."""
     page, noise, own = visit.page, visit.noise, ("data:", "blob:", "about:", visit.world.url)
 
     def failed(url: str, why: str) -> None:

@@ -31,7 +31,9 @@ class World:
 
     Attributes:
         busy: requests under /v1 that are still to be refused with 429 and Retry-After 1.
+        full: requests to /v1/events that are still to be refused with 503; `turned` has their bodies.
         key: the API key that is asked for; None: none.
+        keeps: whether events are kept at all.
         native: whether a native model is served.
         words: pieces of an answer of the chat, `pause_s` apart.
         asked: (path, body) of every POST but events.
@@ -40,7 +42,10 @@ class World:
     """
 
     busy: int = 0
+    full: int = 0
+    turned: list[Any] = field(default_factory=list)
     key: str | None = None
+    keeps: bool = True
     native: bool = True
     words: tuple[str, ...] = ("I found ", "two things ", "like that: ", HOSTILE)
     pause_s: float = 0.02

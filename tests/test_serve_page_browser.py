@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from page_visits import DROP, SIDES, Visit, visiting
-from page_worlds import BOARDS, HOSTILE, TITLES, World
+from page_worlds import BOARDS, HOSTILE, TITLES, World, drawn
 
 
 def test_a_search_by_keyboard_alone_to_an_item_and_back(visit: Visit) -> None:
@@ -46,18 +46,25 @@ def test_a_search_by_keyboard_alone_to_an_item_and_back(visit: Visit) -> None:
     assert len(visit.world.bodies("/v1/search")) == 2, "going back asks nothing again"
 
 
-def test_a_dropped_picture_is_made_small_and_searched_by(visit: Visit) -> None:
+def test_a_dropped_pasted_or_chosen_picture_is_made_small_and_searched_by(visit: Visit) -> None:
     visit.open()
     visit.page.get_by_role("link", name="Warm").wait_for()
-    visit.page.evaluate(DROP, ["image/png", ""])
+    visit.page.evaluate(DROP, ["drop", "image/png", ""])
     visit.cards("Pictures like yours").first.wait_for()
     [asked] = visit.world.bodies("/v1/search")
     assert asked["image"].startswith("data:image/jpeg;base64,") and len(asked["image"]) < 20_000
     assert visit.page.evaluate(SIDES, asked["image"]) == [512, 128]
+    visit.page.evaluate(DROP, ["paste", "image/png", ""])
+    visit.until(lambda: len(visit.world.bodies("/v1/search")) == 2)
+    with visit.page.expect_file_chooser() as chosen:
+        visit.page.get_by_role("button", name="Picture").click()
+    chosen.value.set_files({"name": "a.webp", "mimeType": "image/webp", "buffer": drawn("i0", 300)})
+    visit.until(lambda: len(visit.world.bodies("/v1/search")) == 3)
+    assert visit.page.evaluate(SIDES, visit.world.bodies("/v1/search")[2]["image"]) == [300, 300]
     visit.page.reload()
     visit.page.get_by_alt_text("Your picture").wait_for()
     visit.cards("Pictures like yours").first.wait_for()
-    visit.page.evaluate(DROP, ["image/png2", "no picture"])
+    visit.page.evaluate(DROP, ["drop", "image/png2", "no picture"])
     visit.page.get_by_text("not a picture which this browser can read").first.wait_for()
 
 
@@ -79,9 +86,9 @@ def test_a_board_of_the_catalogue_becomes_ones_own_and_completes_itself(visit: V
     assert asked() == {"history": ["i0", "i1", "i2"], "title": "Warm", "k": 12, "exclude": []}
     page.get_by_text("Why this").first.click()
     said = visit.cards("Suggestions").first.locator("details").inner_text()
-    assert "very similar to Gold thing on this board (cosine 0.83)" in said
+    assert "Nearest on this board: Gold thing. To the model they are very similar (cosine 0.83)." in said
     assert "The board Cold holds it with 2 pictures of this one." in said
-    assert "Found by the model (1st), looks (4th)." in said and "ranked it 1st of 12 candidates" in said
+    assert "Found by the model (1st), looks alone (4th)." in said and "ranked it 1st of 12 candidates" in said
     page.get_by_role("button", name="Make it mine").click()
     page.wait_for_url(re.compile("#board=own-"))
     page.get_by_role("button", name="Add Teal thing to this board").click()

@@ -12,7 +12,7 @@ def texts(visit: Visit) -> list[str]:
 
 
 def test_an_answer_is_shown_while_it_is_written_and_its_items_below(chromium: Any) -> None:
-    with visiting(chromium, World(pause_s=0.25)) as visit:
+    with visiting(chromium, World(pause_s=0.15)) as visit:
         visit.open("chat=")
         visit.page.get_by_role("textbox", name="Your message").and_(visit.page.locator(":focus")).wait_for()
         visit.page.keyboard.type("two")
@@ -57,11 +57,23 @@ def test_escape_stops_an_answer_and_the_next_question_works(chromium: Any) -> No
         assert visit.world.bodies("/v1/chat/completions")[1]["messages"][1]["content"].startswith("I found")
 
 
+def test_a_refused_question_is_told_calmly_and_does_not_spoil_the_next(visit: Visit) -> None:
+    visit.expected = ["400"]
+    visit.open("chat=")
+    for question in ("poison", "flowers"):
+        visit.page.get_by_role("textbox", name="Your message").fill(question)
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_role("button", name="Send").wait_for()
+    visit.cards("Found in the catalogue").first.wait_for()
+    assert visit.page.get_by_role("alert").inner_text() == "This shop does not answer that."
+    assert visit.world.bodies("/v1/chat/completions")[1]["messages"] == [{"role": "user", "content": "flowers"}]
+
+
 def test_a_picture_and_an_item_go_along_with_a_question(visit: Visit) -> None:
     visit.open("search=a")
     visit.page.get_by_role("button", name="Ask about Gold thing in the chat").click()
     visit.page.get_by_role("textbox", name="Your message").wait_for()
-    visit.page.evaluate(DROP, ["image/png", ""])
+    visit.page.evaluate(DROP, ["drop", "image/png", ""])
     visit.page.get_by_alt_text("Your picture").wait_for()
     visit.page.get_by_role("textbox", name="Your message").fill("like these")
     visit.page.get_by_role("button", name="Send").click()
@@ -76,7 +88,7 @@ def test_what_was_seen_opened_and_saved_is_counted_once_by_the_release_that_show
     events = visit.world.events
     visit.open("search=a")
     visit.cards("Pictures for a").first.wait_for()
-    visit.until(lambda: sum(e["kind"] == "impression" for e in events) == 12)
+    visit.page.wait_for_timeout(1300)  # half of a card for a second is an impression
     visit.page.get_by_role("button", name="Save Gold thing to a board").click()
     visit.page.get_by_label("Title of a new board").fill("Shiny")
     visit.page.keyboard.press("Enter")
@@ -85,14 +97,34 @@ def test_what_was_seen_opened_and_saved_is_counted_once_by_the_release_that_show
     visit.page.go_back()
     visit.cards("Pictures for a").first.wait_for()
     visit.page.wait_for_timeout(1300)  # long enough to be seen a second time
+    visit.page.get_by_role("link", name="Similar to Navy thing").click()
+    visit.page.get_by_role("heading", name="Navy thing").wait_for()
     visit.page.goto("about:blank")  # leaving sends what waits
-    visit.until(lambda: len(events) >= 15)
+    visit.until(lambda: any(e.get("item_id") == "i5" and e["kind"] == "click" for e in events))
     kinds = [e["kind"] for e in events]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"impression": 12, "board_created": 1, "save": 1, "click": 1}
-    assert len({e["event_id"] for e in events}) == 15 and len({e["user_id"] for e in events}) == 1
-    assert {e["system"] for e in events} == {"v1"} and visit.world.batches <= 3
+    assert {kind: kinds.count(kind) for kind in kinds} == {"impression": 12, "board_created": 1, "save": 1, "click": 2}
+    assert len({e["event_id"] for e in events}) == 16 and len({e["user_id"] for e in events}) == 1
+    assert {e["system"] for e in events} == {"v1"} and visit.world.batches <= 4
     saved = next(e for e in events if e["kind"] == "save")
     assert saved["item_id"] == "i2" and saved["board_id"].startswith("own-") and abs(saved["at"] - time.time()) < 30
+
+
+def test_events_that_the_server_could_not_take_come_again_under_the_same_id(chromium: Any) -> None:
+    with visiting(chromium, World(full=1)) as visit:
+        visit.expected = ["503"]
+        visit.open("search=a")
+        visit.page.get_by_role("link", name="Similar to Teal thing").click()
+        visit.until(lambda: visit.world.events, seconds=15)
+        [refused] = visit.world.turned
+        assert refused["events"][0]["kind"] == "click" and refused["events"][0] == visit.world.events[0]
+
+
+def test_a_server_that_keeps_no_events_is_sent_none(chromium: Any) -> None:
+    with visiting(chromium, World(keeps=False)) as visit:
+        visit.open("search=a")
+        visit.page.get_by_role("link", name="Similar to Teal thing").click()
+        visit.page.get_by_role("checkbox", disabled=True).wait_for()
+        assert visit.world.events == []
 
 
 def test_nothing_is_counted_once_the_switch_is_off(visit: Visit) -> None:

@@ -2,9 +2,10 @@
 import { byId, el } from "./dom.js";
 
 export class Trouble extends Error {
-  constructor(message, { status = 0, waitS = null } = {}) {
+  constructor(message, { status = 0, code = "", waitS = null } = {}) {
     super(message);
-    Object.assign(this, { name: "Trouble", status, waitS });
+    const mayPass = [0, 401, 408, 429].includes(status) || status >= 500; // asking again could help
+    Object.assign(this, { name: "Trouble", status, code, waitS, mayPass });
   }
 }
 
@@ -47,7 +48,7 @@ const sentence = (said) => said && `${said[0].toUpperCase()}${said.slice(1)}${/[
 
 const SAID = {
   401: () => "This server answers only with an API key.",
-  429: (said, wait) => `The server has as much to do as it can take${wait ? "" : "; give it a moment"}.`,
+  429: (said, code) => code === "too_often" ? sentence(`too many requests: ${said}`) : "The server has as much to do as it can take.",
   503: (said) => sentence(said) || "The server is starting or being replaced. It should be back in a moment.",
   504: () => "The server could not answer in time.",
 };
@@ -55,16 +56,16 @@ const SAID = {
 /** The Trouble that an unhappy answer tells of. */
 async function troubleOf(response) {
   const text = await response.text();
-  let said = "";
+  let [said, code] = ["", ""];
   try {
-    said = JSON.parse(text)?.error?.message ?? "";
+    ({ message: said, code } = JSON.parse(text).error ?? {});
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error; // not the server's own words, a proxy's perhaps
   }
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   const waitS = Number.isFinite(wait) ? Math.min(wait, 600) : null;
-  const words = SAID[response.status]?.(said, waitS) ?? (sentence(said) || `The server answered with an error (${response.status}).`);
-  return new Trouble(words, { status: response.status, waitS });
+  const words = SAID[response.status]?.(said, code) ?? (sentence(said) || `The server answered with an error (${response.status}).`);
+  return new Trouble(words, { status: response.status, code, waitS });
 }
 
 /** The answer to a request, or a Trouble; asks for a key where the server wants one, and then asks the server again. */

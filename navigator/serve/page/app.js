@@ -1,8 +1,6 @@
 // The page: which view an address shows, what is in the footer, and keys that work everywhere.
 import { forgetKey, key } from "./api.js";
-import { byId, toast } from "./dom.js";
-import { counting, setCounting } from "./events.js";
-import * as pictures from "./picture.js";
+import { byId, el, toast, trouble } from "./dom.js";
 import * as search from "./search.js";
 
 const VIEWS = {
@@ -22,6 +20,15 @@ function address() {
   return VIEWS[view] ? [view, value] : ["search", ""];
 }
 
+/** A part of the page did not come: the line was lost, or the server was replaced. */
+function lost(error) {
+  if (error.name !== "TypeError") throw error;
+  byId("main").replaceChildren(trouble(new Error("This part of the page could not be loaded."), () => location.reload()));
+}
+
+const chooser = () => el("button", { type: "button", textContent: "Picture", title: "Choose a picture; dropping or pasting one works too",
+  onclick: async () => (await import("./picture.js")).choose() });
+
 async function route() {
   const [view, value] = address();
   const first = shown === null;
@@ -33,10 +40,10 @@ async function route() {
     if (tab.dataset.view === (TABS[view] ?? view)) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
-  const module = await VIEWS[view]();
-  if (mine.signal.aborted) return; // another address came meanwhile
-  pictures.takePictures(module.takePicture ?? search.byPicture);
-  const done = module.show(byId("main"), view, value, { signal: mine.signal, chooser: pictures.chooser("Search by a picture") });
+  const module = await VIEWS[view]().catch(lost);
+  if (!module || mine.signal.aborted) return; // another address came meanwhile
+  const done = module.show(byId("main"), view, value, { signal: mine.signal, chooser: chooser() });
+  import("./picture.js").then((pictures) => pictures.takePictures(module.takePicture ?? search.byPicture));
   document.title = [value && view === "search" ? value : "", "Navigator"].filter(Boolean).join(" · ");
   if (!first && view !== "chat") byId("main").querySelector("h1")?.focus({ preventScroll: true });
   await done;
@@ -56,11 +63,13 @@ addEventListener("keydown", (event) => {
   field.focus();
 });
 
-const box = byId("events");
-box.checked = counting();
-box.addEventListener("change", () => {
-  setCounting(box.checked);
-  toast(box.checked ? "Thank you: what you see, open and save is counted." : "Nothing is counted any more.");
+import("./events.js").then(({ counting, setCounting }) => {
+  const box = byId("events");
+  box.checked = counting();
+  box.addEventListener("change", () => {
+    setCounting(box.checked);
+    toast(box.checked ? "Thank you: what you see, open and save is counted." : "Nothing is counted any more.");
+  });
 });
 byId("forget-key").hidden = key() === null;
 byId("forget-key").addEventListener("click", forgetKey);
@@ -69,5 +78,4 @@ byId("forget").addEventListener("click", () => {
   sessionStorage.clear();
   location.replace("./");
 });
-pictures.listen();
 await route();

@@ -1,7 +1,6 @@
 // Boards that complete themselves: a person's own, kept in this browser, and those of the catalogue to start from.
 import { call } from "./api.js";
-import { button, card, grid, listOf, tiles } from "./cards.js";
-import { catalogueBoard, cover, covers } from "./covers.js";
+import { button, card, catalogueBoard, cover, covers, grid, listOf, tiles } from "./cards.js";
 import { announce, el, fill, heading, plural, to, toast } from "./dom.js";
 import { newBoard, saveTo } from "./save.js";
 import * as store from "./store.js";

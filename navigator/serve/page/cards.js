@@ -1,7 +1,9 @@
-// Pictures and grids of them: loaded when they come into view, of a known size, walked through with the arrow keys.
-import { ask, key, url } from "./api.js";
-import { el, to } from "./dom.js";
-import { saw, track } from "./events.js";
+// Pictures, grids of them and boards as cards: loaded when they come near, of a known size, walked through with arrow keys.
+import { ask, call, key, url } from "./api.js";
+import { el, fill, plural, to } from "./dom.js";
+
+/** What is counted can wait until the pictures are there. */
+const counted = (what, ...details) => import("./events.js").then((events) => events[what](...details));
 
 const FILES = [64, 128, 256, 512]; // sides of the pictures that the server makes
 const wanted = new WeakMap(); // img -> address, where a picture needs the API key, which <img> cannot send
@@ -41,7 +43,7 @@ export function picture(item, size, alt = "") {
 /** A list is what one answer showed: its release (null: nothing of a model, which is not counted), and what was seen of it. */
 export const listOf = (release, results) => ({ release, results, seen: new Set() });
 
-const clicked = ({ item }, { release }) => release && track("click", { item_id: item, system: release });
+const clicked = ({ item }, { release }) => release && counted("track", "click", { item_id: item, system: release });
 
 /** One item of a list, with `actions` below and `more` under them. */
 export function card(result, list, actions = [], more = null) {
@@ -49,7 +51,7 @@ export function card(result, list, actions = [], more = null) {
   const link = el("a", { href: to("item", result.item), className: "pic", onclick: () => clicked(result, list), title: "Open, and see more like this" },
     picture(result.item, 192), el("span", { className: "title", textContent: title }));
   const node = el("li", { className: "card" }, link, actions.length ? el("div", { className: "actions" }, ...actions) : null, more);
-  if (list.release) saw(node, result.item, list);
+  if (list.release) counted("saw", node, result.item, list);
   return node;
 }
 
@@ -91,3 +93,41 @@ export function usual(result, list) {
     button("Ask", `Ask about ${title} in the chat`, async () => (await import("./chat.js")).attach(result)),
   ];
 }
+
+/** A board as a card: up to four pictures and its title. */
+export function cover(id, title, count, items) {
+  const pictures = el("span", { className: "cover" }, ...items.slice(0, 4).map(({ item }) => picture(item, 96)));
+  return el("li", { className: "card" }, el("a", { href: to("board", id), className: "pic" }, pictures,
+    el("span", { className: "title", textContent: title || "Untitled" }), el("span", { className: "note", textContent: plural(count, "picture") })));
+}
+
+/** Fill `place` with boards of the catalogue; their pictures come when they are near the window. */
+export function covers(place, signal, limit, query = "") {
+  return fill(place, tiles(limit), async () => {
+    const found = await call(`v1/boards?${new URLSearchParams({ query, limit })}`, { signal });
+    if (!found.length) return [el("p", { className: "empty", textContent: query ? "No board has such a title." : "The catalogue has no boards." })];
+    const all = found.map((one) => cover(one.board, one.title, count(one.items), []));
+    const watch = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        watch.unobserve(target);
+        paint(target, found[all.indexOf(target)].board, signal);
+      }
+    }, { rootMargin: "100px" });
+    for (const node of all) watch.observe(node);
+    return [grid(all, "Boards of the catalogue", "covers")];
+  });
+}
+
+const count = (items) => (Array.isArray(items) ? items.length : items);
+
+async function paint(node, id, signal) {
+  try {
+    const known = await catalogueBoard(id, signal);
+    node.querySelector(".cover").replaceChildren(...known.items.slice(0, 4).map(({ item }) => picture(item, 96)));
+  } catch (error) {
+    if (error.name !== "Trouble" && error.name !== "AbortError") throw error; // a cover without pictures still opens
+  }
+}
+
+export const catalogueBoard = (id, signal) => call(`v1/boards/${encodeURIComponent(id)}`, { signal });

@@ -106,8 +106,10 @@ async function answer() {
     known = await write(text, signal);
   } catch (error) {
     const told = lost(error, signal, 60000);
-    if (told.name === "Trouble") turn.append(trouble(told, () => { turn.remove(); turns.splice(asked); answer(); }));
-    else if (told.name !== "AbortError") throw error;
+    if (told.name === "Trouble") {
+      turn.append(trouble(told, () => { turn.remove(); turns.splice(asked); answer(); }));
+      if (!told.mayPass) turns.splice(asked - 1); // what is refused must not spoil the next question
+    } else if (told.name !== "AbortError") throw error;
     else turn.append(el("p", { className: "note", textContent: "Stopped." }));
   } finally {
     stopping = null;

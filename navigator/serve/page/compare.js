@@ -1,8 +1,7 @@
 // Side by side: one request to the model that reads vectors and to the one that looks at pictures, measured now.
 import { call } from "./api.js";
-import { card, grid, listOf, tiles } from "./cards.js";
+import { card, catalogueBoard, grid, listOf, tiles } from "./cards.js";
 import { announce, el, fill, heading, ms, plural, usd } from "./dom.js";
-import { catalogueBoard } from "./covers.js";
 import * as store from "./store.js";
 
 const K = 6;

@@ -42,7 +42,9 @@ export function toast(text, action = null) {
 
 /** What went wrong, in words, with a way to try again; where the server said when, not before. */
 export function trouble(error, again) {
-  const button = el("button", { type: "button", textContent: "Try again", onclick: again });
+  const told = el("div", { className: "trouble", role: "alert" }, el("p", { textContent: error.message }));
+  if (error.mayPass === false) return told; // the same question gets the same answer
+  const button = el("button", { type: "button", onclick: again });
   let left = error.waitS ?? 0;
   const count = () => {
     button.disabled = left > 0;
@@ -50,7 +52,8 @@ export function trouble(error, again) {
     if (left-- > 0) setTimeout(count, 1000);
   };
   count();
-  return el("div", { className: "trouble", role: "alert" }, el("p", { textContent: error.message }), button);
+  told.append(button);
+  return told;
 }
 
 /** Run `work`; while it runs `place` shows `waiting`, afterwards what it returned or what went wrong. */
@@ -80,4 +83,4 @@ export function ordinal(n) {
 export const ms = (value) => value === null || value === undefined ? "–"
   : value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value >= 10 ? Math.round(value) : value.toPrecision(2)} ms`;
 export const usd = (value) => value === null || value === undefined ? "–"
-  : value === 0 ? "US$ 0" : `US$ ${value >= 0.01 ? value.toFixed(2) : value.toPrecision(2)}`;
+  : value === 0 ? "US$ 0" : `US$ ${value >= 1 ? value.toFixed(2) : value.toPrecision(2)}`;

@@ -1,14 +1,17 @@
 // What is counted: pictures really seen, opened and saved, by the release that showed them. A switch turns it off.
-import { ask, key, url } from "./api.js";
+import { ask, call, key, url } from "./api.js";
+import { byId } from "./dom.js";
 import { forget, random, read, write } from "./store.js";
 
 const OFF = "navigator.events";
 const USER = "navigator.user";
 const BATCH = 100; // events of one request
+const PAUSE_MS = 2000; // events wait for others that long
 const session = random();
 let queue = [];
+let kept = null; // whether this server keeps events: asked before the first are sent
 let timer = 0;
-let pauseMs = 3000;
+let pauseMs = PAUSE_MS;
 
 /** On unless it was switched off, or the browser says that its user does not want to be counted. */
 export const counting = () => (read(OFF) ?? (window.navigator.globalPrivacyControl ? "off" : "on")) === "on";
@@ -27,7 +30,7 @@ function user() {
 
 /** Note an event; it is sent with others in a few seconds. */
 export function track(kind, details) {
-  if (!counting()) return;
+  if (!counting() || kept === false) return;
   const named = Object.fromEntries(Object.entries(details).filter(([, value]) => value));
   queue.push({ kind, user_id: user(), event_id: random(), at: Date.now() / 1000, session, ...named });
   soon();
@@ -37,17 +40,27 @@ function soon() {
   timer ||= setTimeout(flush, pauseMs);
 }
 
+/** Nobody counts here, or not for this key. */
+function none() {
+  [kept, queue] = [false, []];
+  Object.assign(byId("events"), { checked: false, disabled: true, title: "This server keeps no counts" });
+}
+
 /** Send what waits; what the server could not take now is sent again under the same event_id, later and later. */
 async function flush() {
   timer = 0;
-  const batch = queue.splice(0, BATCH);
-  if (!batch.length || !counting()) return;
+  let batch = [];
   try {
+    kept ??= (await call("v1/release")).events !== false;
+    if (!kept) return none();
+    batch = queue.splice(0, BATCH);
+    if (!batch.length || !counting()) return;
     await ask("v1/events", { body: { events: batch }, timeoutMs: 15000 });
-    pauseMs = 3000;
+    pauseMs = PAUSE_MS;
   } catch (error) {
     if (error.name !== "Trouble") throw error;
-    if (error.status >= 400 && error.status < 500 && error.status !== 429) return; // it will not take them later either
+    if ([401, 403, 404].includes(error.status) || error.code === "events_not_kept") return none();
+    if (!error.mayPass) return; // it will not take these later either
     queue = [...batch, ...queue].slice(-1000);
     pauseMs = Math.max((error.waitS ?? 0) * 1000, Math.min(pauseMs * 2, 60000));
   }

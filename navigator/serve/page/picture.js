@@ -38,36 +38,30 @@ async function take(file) {
   if (data) taken?.(data);
 }
 
-/** A button that opens the browser's choice of files. */
-export function chooser(label) {
-  const input = el("input", { type: "file", accept: "image/*", hidden: true, onchange: () => {
-    if (input.files[0]) take(input.files[0]);
-    input.value = "";
-  } });
-  return el("span", {}, el("button", { type: "button", textContent: "Picture", "aria-label": label, title: `${label}; dropping or pasting one works too`,
-    onclick: () => input.click() }), input);
+/** The browser's choice of files. */
+export function choose() {
+  const input = el("input", { type: "file", accept: "image/*", onchange: () => input.files[0] && take(input.files[0]) });
+  input.click();
 }
 
-/** Listen on the whole page: a picture may be dropped anywhere. */
-export function listen() {
-  const cover = byId("drop");
-  const carries = (event) => taken && event.dataTransfer?.types.includes("Files");
-  addEventListener("dragover", (event) => {
-    if (!carries(event)) return;
-    event.preventDefault();
-    cover.hidden = false;
-  });
-  addEventListener("dragleave", (event) => { if (!event.relatedTarget) cover.hidden = true; });
-  addEventListener("drop", (event) => {
-    cover.hidden = true;
-    if (!carries(event)) return;
-    event.preventDefault();
-    take(event.dataTransfer.files[0]);
-  });
-  addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-    if (!file || !taken) return;
-    event.preventDefault();
-    take(file);
-  });
-}
+// A picture may be dropped or pasted anywhere on the page.
+const cover = byId("drop");
+const carries = (event) => taken && event.dataTransfer?.types.includes("Files");
+addEventListener("dragover", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  cover.hidden = false;
+});
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) cover.hidden = true; });
+addEventListener("drop", (event) => {
+  cover.hidden = true;
+  if (!carries(event)) return;
+  event.preventDefault();
+  take(event.dataTransfer.files[0]);
+});
+addEventListener("paste", (event) => {
+  const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+  if (!file || !taken) return;
+  event.preventDefault();
+  take(file);
+});

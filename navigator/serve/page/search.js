@@ -1,9 +1,7 @@
 // Searching by words, by a picture or by an item; where nothing was asked yet, boards to start from.
 import { call, Trouble } from "./api.js";
-import { card, grid, listOf, picture, tiles, usual } from "./cards.js";
-import { covers } from "./covers.js";
+import { card, covers, grid, listOf, picture, tiles, usual } from "./cards.js";
 import { announce, el, fill, heading, ms, plural, to } from "./dom.js";
-import { random } from "./store.js";
 
 const K = 24;
 const own = new Map(); // name -> data URL of a person's picture
@@ -12,7 +10,7 @@ const LAST = "navigator.picture"; // the latest one outlives a reload of this ta
 
 /** Search by a person's picture: a new address, so that the back button works. */
 export function byPicture(data) {
-  const name = random().slice(0, 8);
+  const name = Date.now().toString(36);
   own.set(name, data);
   try {
     sessionStorage.setItem(LAST, JSON.stringify([name, data]));

@@ -2,7 +2,7 @@
 import { picture } from "./cards.js";
 import { el, ordinal, plural, to } from "./dom.js";
 
-const SOURCES = { model: "the model", "content-graph": "looks and boards together", content: "looks", text: "the words" };
+const SOURCES = { model: "the model", "content-graph": "looks with boards", content: "looks alone", text: "the words" };
 
 /** A cosine in plain words. */
 export const likeness = (cosine) => cosine >= 0.9 ? "almost the same" : cosine >= 0.7 ? "very similar"
@@ -12,8 +12,9 @@ export const likeness = (cosine) => cosine >= 0.9 ? "almost the same" : cosine >
 export function why({ because, board, sources, ranking }, { candidates }) {
   const found = Object.entries(sources ?? {}).sort((a, b) => a[1] - b[1]).map(([name, place]) => `${SOURCES[name] ?? name} (${ordinal(place)})`);
   const lines = [
-    because && el("p", { className: "near" }, picture(because.item, 48), el("span", {}, `To the model it is ${likeness(because.cosine)} to `,
-      el("a", { href: to("item", because.item), textContent: because.title || "Untitled" }), ` on this board (cosine ${because.cosine.toFixed(2)}).`)),
+    because && el("p", { className: "near" }, picture(because.item, 48), el("span", {}, "Nearest on this board: ",
+      el("a", { href: to("item", because.item), textContent: because.title || "Untitled" }),
+      `. To the model they are ${likeness(because.cosine)} (cosine ${because.cosine.toFixed(2)}).`)),
     board && el("p", {}, "The board ", el("a", { href: to("board", board.board), textContent: board.title || board.board }),
       ` holds it with ${plural(board.shared, "picture")} of this one.`),
     found.length > 0 && el("p", { textContent: `Found by ${found.join(", ")}.` }),
