@@ -28,13 +28,11 @@ from navigator.assistant.requests import Prompt
 from navigator.assistant.stock import Stock
 from navigator.assistant.wish import Reader, Wish
 from navigator.contracts.vectors import as_stored, normalise
-from navigator.options import Options
 from navigator.pipeline import Pipeline
 from navigator.serve.refusal import Refusal
 
 PictureVectors = Callable[[Sequence[bytes]], np.ndarray]
 REMEMBERED = 2048  # shown items of conversations, by what was said
-OPTIONS = Options(retrieve=100, ranking=0.5, decay=1.0)
 Mode = Literal["auto", "always", "never"]
 
 
@@ -81,18 +79,15 @@ class Assistant:
         pipeline: model, vectors, index and catalogue.
         encode_pictures: bytes of n pictures -> (n, E) unit vectors of the content encoder; None: pictures are refused.
         context_tokens: how long a prompt may be; the oldest turns drop out first.
-        options: how the sources are fused and ranked for a conversation.
     """
 
     def __init__(
-        self, pipeline: Pipeline, encode_pictures: PictureVectors | None = None, context_tokens: int = 1536,
-        options: Options = OPTIONS,
-    ):  # fmt: skip
+        self, pipeline: Pipeline, encode_pictures: PictureVectors | None = None, context_tokens: int = 1536, ):  # fmt: skip
         recommender = pipeline.recommender
         self.pipeline, self.store, self.processor = pipeline, pipeline.store, recommender.processor
         self.encode_pictures, self.context_tokens = encode_pictures, context_tokens
         self.stock = Stock.of(pipeline.catalog, self.store, recommender.text_vectors, self.processor.tokenizer)
-        self.finder = Finder(pipeline, self.stock, options)
+        self.finder = Finder(pipeline, self.stock)
         self.decider = Decider(recommender)
         self.titles = Titles(pipeline.titles.values())
         self._remembered: OrderedDict[tuple, tuple[str, ...]] = OrderedDict()
@@ -135,8 +130,9 @@ class Assistant:
         for n, turn in enumerate(turns):
             if turn.role == "user":
                 if n and turns[n - 1].role == "assistant":
-                    reader.shown = turns[n - 1].items or self._shown(turns[: n - 1], retrieval)
-                    seen += reader.shown
+                    shown = turns[n - 1].items or self._shown(turns[: n - 1], retrieval)
+                    reader.shown = shown or reader.shown
+                    seen += shown
                 wish = reader.read(turn)
         return wish, [*seen, *(item for turn in turns for item in turn.items)]
 

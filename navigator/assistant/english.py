@@ -19,34 +19,38 @@ THANKS = frozenset(
     "thanks thank thx cheers bye goodbye ok okay great nice cool perfect lovely wonderful super awesome fine".split()
 )
 PASSING = frozenset(
-    "a an the of in on at to for from by with and or but as is are am was were be been being do does did have has had i i'm "
-    "i'd i'll me my mine we us our you your it its it's he she they them their this that these those there here some any "
-    "something anything thing things one ones someone who whom which what where when how why can could would should will "
-    "may might must want wanted need needed like liked love looking look find found get give show see search seek shows "
-    "shown suggest recommend please thanks thank hello hi hey ok okay yes no not just really very quite rather too so "
-    "also then now more other others another else different similar same again still only about around near nearest "
-    "close closest come comes kind sort "
-    "type style way bit little lot lots few many much most better best nice good great cool pretty beautiful lovely fun "
-    "funny simple plain right fit fits suitable use using used make making made project purpose let let's go goes going "
-    "come picture pictures image images photo photos drawing drawings illustration illustrations clipart clip art icon "
-    "icons graphic graphics item items result results option options first second third fourth fifth sixth last "
-    "previous next without except instead than into out up down over under off all every each both such if because "
-    "actually maybe perhaps anyway new topic change subject back got have you've i've don't doesn't isn't aren't "
-    "hmm well oh add keep bring holding wearing having".split()
+    "a an the of in on at to for from by with and or but as is are am was were be been being do does did have has "
+    "had i i'm i'd i'll me my mine we us our you your it its it's he she they them their this that these those there "
+    "here some any something anything thing things one ones someone who whom which what where when how why can could "
+    "would should will may might must want wanted need needed like liked love looking look find found get give show "
+    "see search seek shows shown suggest recommend please thanks thank hello hi hey ok okay yes no not just really "
+    "very quite rather too so also then now more other others another else different similar same again still only "
+    "about around near kind sort nearest close closest come comes forget never mind prefer cheap cheaper expensive "
+    "price priced affordable type style way bit little lot lots few many much most better best nice good great cool "
+    "pretty beautiful lovely fun funny simple plain right fit fits suitable use using used make making made project "
+    "purpose let let's go goes going picture pictures image images photo photos drawing drawings illustration "
+    "illustrations clipart clip art icon icons graphic graphics item items result results option options first "
+    "second third fourth fifth sixth last previous next without except instead than into out up down over under off "
+    "all every each both such if because actually maybe perhaps anyway new topic change subject back got you've i've "
+    "don't doesn't isn't aren't hmm well oh add keep bring holding wearing having".split()
 )
 COLOURS = frozenset(
     "red blue green yellow orange purple pink brown black white grey gray golden gold silver violet turquoise beige".split()
 )
 MODIFIERS = COLOURS | frozenset(
-    "big bigger large larger small smaller little tiny huge cheap cheaper expensive new old vintage modern dark darker light "
+    "big bigger large larger small smaller little tiny huge new old vintage modern dark darker light "
     "lighter bright brighter round square flat happy sad cute scary colourful colorful coloured colored color colour "
     "cartoon realistic detailed simpler fancy minimalist outline outlined monochrome transparent young tall short long thin "
     "thick wide narrow elegant serious friendly warm cold shiny".split()
 )
 ASKING = frozenset("show find need want search looking look give suggest recommend get got seek have".split())
+FURTHER = frozenset("more other others another else different similar further additional again".split())
 REFINING = frozenset(
-    "but without no not instead only also and with in more less rather make same similar another different like one ones "
-    "except".split()
+    "but without no not instead only with in for rather make same similar different like except".split()
+)
+FILLING = frozenset(
+    "maybe perhaps please ok okay actually hmm well oh and also now could can you do have something anything any some ones i "
+    "i'd would like prefer want it them to be show me those these the just then".split()
 )
 LEAVING = (
     "instead",

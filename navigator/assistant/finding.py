@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from navigator.ask import Ask
+from navigator.assistant.english import MODIFIERS, subjects
 from navigator.assistant.stock import Stock
 from navigator.assistant.wish import Wish
 from navigator.contracts import UserError
@@ -19,7 +20,11 @@ from navigator.serve.refusal import Refusal
 
 DEPTH = 60  # items that the pipeline gives for a wish, before the words have their say
 CLEARLY = 0.1  # by which an item is nearer to what is ruled out than to what is wanted
-WORDS = 1.0  # weight of the catalogue's own words beside the pipeline's order
+# Words alone are best answered by the encoder's text and by the catalogue's own words; the model reads histories, and its
+# query from a title, and its ranking by it, only cost (docs/LOG.md). With items or pictures the model has its say.
+BY_WORDS = Options(retrieve=100, ranking=0.0, decay=1.0, weights={"model": 0.0})
+BY_ITEMS = Options(retrieve=100, ranking=0.5, decay=1.0)
+WORDS_ALONE, WORDS_BESIDE = 2.0, 0.5  # weight of the catalogue's own words against the pipeline's order
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,14 @@ class Finder:
     """Searches a pipeline's catalogue.
 
     Args:
-        pipeline: see navigator.pipeline; asked with `options` instead of its own.
+        pipeline: see navigator.pipeline; asked with BY_WORDS or BY_ITEMS instead of its own options.
         stock: the words of its catalogue.
-        options: how the sources are fused and ranked.
     """
 
-    def __init__(self, pipeline: Pipeline, stock: Stock, options: Options):
-        self.pipeline, self.stock, self.store = copy.copy(pipeline), stock, pipeline.store
-        self.pipeline.options = options
+    def __init__(self, pipeline: Pipeline, stock: Stock):
+        self.pipeline, self.stock, self.store = pipeline, stock, pipeline.store
+        self._by_words, self._by_items = copy.copy(pipeline), copy.copy(pipeline)
+        self._by_words.options, self._by_items.options = BY_WORDS, BY_ITEMS
 
     def find(self, wish: Wish, picture: np.ndarray | None, filters: Filters, seen: Collection[str]) -> Hits:
         """The items of a wish.
@@ -70,16 +75,21 @@ class Finder:
         Raises:
             Refusal: an unknown keyword or board, or nothing to go by.
         """
-        skip = {*wish.items, *(seen if filters.exclude_seen else ())}
+        skip = {*wish.items, *(seen if filters.exclude_seen or wish.further else ())}
+        wish = self._named(wish)
         try:
             allowed = self.pipeline.allowed(filters.keyword, filters.board)
         except UserError as error:
             raise Refusal(404, "not_found", str(error), "retrieval") from error
-        depth = min(DEPTH, self.pipeline.options.retrieve, len(self.store.ids))
-        ask = Ask(
-            wish.items, depth, wish.text, wish.text, picture, skip, keyword=filters.keyword, board=filters.board
-        )  # fmt: skip
-        answer = self.pipeline.answer([ask])[0]
+        if self.pipeline.recommender.text_vectors is not None and wish.words:
+            self._read(
+                [wish.text, " ".join(wish.heads) or wish.text, *wish.ruled_out]
+            )  # all at once; they are remembered
+        by_words = not wish.items and picture is None
+        asked, title = (self._by_words, "") if by_words else (self._by_items, wish.text)
+        depth = min(DEPTH, asked.options.retrieve, len(self.store.ids))
+        ask = Ask(wish.items, depth, title, wish.text, picture, skip, keyword=filters.keyword, board=filters.board)
+        answer = asked.answer([ask])[0]
         if isinstance(answer, UserError):
             raise Refusal(400, "nothing_to_go_by", str(answer), "messages") from answer
         order = self.store.rows_of([result.item for result in answer.results])
@@ -88,6 +98,14 @@ class Finder:
         keep = ~np.isin(rows, self._ruled_out(wish, rows))
         rows, scores = rows[keep][: filters.k], scores[keep][: filters.k]
         return Hits([self.store.ids[row] for row in rows], scores.tolist(), self._cosine(wish))
+
+    def _named(self, wish: Wish) -> Wish:
+        """A wish for items in another colour or size says in words what they are."""
+        if not wish.items or not wish.words or wish.heads:
+            return wish
+        titles = " ".join(self.pipeline.titles.get(item) or "" for item in wish.items)
+        kinds = [word for word in subjects(titles) if word not in MODIFIERS]
+        return replace(wish, words=(*wish.words, *dict.fromkeys(kinds)))
 
     def _with_words(
         self, wish: Wish, order: np.ndarray, allowed: np.ndarray | None, banned: Collection[int]
@@ -100,7 +118,8 @@ class Finder:
             return fuse([order], [1.0])
         near = self._cosines(wish.text, said)
         said = said[np.lexsort((-near, -share.round(9)))][:DEPTH]
-        return fuse([order, said], [1.0, WORDS])
+        alone = not wish.items and not wish.pictures
+        return fuse([order, said], [1.0, WORDS_ALONE if alone else WORDS_BESIDE])
 
     def _ruled_out(self, wish: Wish, rows: np.ndarray) -> np.ndarray:
         """Those of the rows that have a word which is ruled out, or are nearer to it than to what is wanted."""

@@ -16,10 +16,13 @@ from navigator.assistant.english import (
     ASKING,
     COLOURS,
     COURTESY,
+    FILLING,
+    FURTHER,
     GREETING,
     LEAVING,
     MODIFIERS,
     ORDINALS,
+    PASSING,
     POINTING,
     REFINING,
     THANKS,
@@ -55,6 +58,7 @@ class Wish:
     about: the turn asks about `items` and wants nothing found.
     small_talk: "greeting" or "thanks" where the turn is nothing else.
     nearest: asks for what comes nearest, knowing that nothing fits.
+    further: asks for others than those that were shown.
     """
 
     words: tuple[str, ...] = ()
@@ -64,6 +68,7 @@ class Wish:
     about: bool = False
     small_talk: str = ""
     nearest: bool = False
+    further: bool = False
 
     @property
     def text(self) -> str:
@@ -71,8 +76,8 @@ class Wish:
 
     @property
     def heads(self) -> list[str]:
-        """Words that are no mere colours or sizes."""
-        return [word for word in self.words if word not in MODIFIERS]
+        """Words that say what is wanted, not merely which colour or size, or that it is wanted."""
+        return [word for word in self.words if word not in MODIFIERS | PASSING]
 
     @property
     def empty(self) -> bool:
@@ -94,19 +99,17 @@ class Reader:
     def read(self, turn: Turn) -> Wish:
         """The wish after this turn of the user."""
         said = turn.words.casefold().replace(APOSTROPHE, "'")
-        kind = small_talk(said)
-        before = replace(self.wish, about=False, small_talk="", nearest=False)
-        if kind and not turn.items and not turn.pictures:
-            self.wish = replace(before, small_talk=kind)
-            return self.wish
-        pointed = [*turn.items, *self._pointed(said)]
+        kind, pointed = small_talk(said), [*turn.items, *self._pointed(said)]
+        before = replace(self.wish, about=False, small_talk="", nearest=False, further=False)
         if _QUESTION.match(said) and pointed and not _asks(said):
             self.wish = replace(before, about=True, items=tuple(dict.fromkeys(pointed)))
-            return self.wish
-        if _NEAREST.search(said) and not subjects(said):
+        elif kind and not turn.items and not turn.pictures:
+            self.wish = replace(before, small_talk=kind)
+        elif _NEAREST.search(said) and not subjects(said):
             self.wish = replace(before, nearest=True)
-            return self.wish
-        self.wish = self._merged(before, turn, said, pointed)
+        else:
+            further = bool(FURTHER & set(words_of(said))) and not subjects(said)
+            self.wish = replace(self._merged(before, turn, said, pointed), further=further)
         return self.wish
 
     def _merged(self, before: Wish, turn: Turn, said: str, pointed: list[str]) -> Wish:
@@ -163,7 +166,8 @@ def refines(said: str, words: Sequence[str], ruled_out: Sequence[str]) -> bool:
     if ruled_out or all(word in MODIFIERS for word in words):
         return True
     spoken = words_of(said)
-    return spoken[0] in REFINING or ("ones" in spoken) or ("one" in spoken and not _asks(said))
+    first = next((word for word in spoken if word not in FILLING), "")
+    return first in REFINING or "ones" in spoken or ("one" in spoken and not _asks(said))
 
 
 def _asks(said: str) -> bool:
