@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from navigator.serve import routes, routes_catalog, routes_events, routes_openai
+from navigator.serve import routes, routes_catalog, routes_chat, routes_events, routes_openai
 from navigator.serve.door.content_filter import ContentFilter, load_filter
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
@@ -58,8 +58,8 @@ def build_app(
     app.state.events = events
     app.state.content_filter = content_filter or load_filter(None)
     answer_errors(app)
-    for router in (routes.router, routes_openai.router, routes_events.router, routes_catalog.router):
-        app.include_router(router)
+    for one in (routes, routes_openai, routes_chat, routes_events, routes_catalog):
+        app.include_router(one.router)
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
 
     @app.get("/", include_in_schema=False)

@@ -30,7 +30,8 @@ class Refused(BaseModel):
 
 class EventsAnswer(BaseModel):
     """Attributes:
-    accepted: events that are on the disk now, those that had come before among them.
+    accepted: events that are on the disk now.
+    duplicates: events whose id had come before: they are on the disk already.
     refused: the others, by their place in the request.
     """
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from navigator.admission import Overloaded
+from navigator.assistant.assistant import Retrieval
+from navigator.assistant.conversation import Turn
 from navigator.release.watch import Watcher
 from navigator.serve.batching import Batcher, Closing, DeadlinePassed
 from navigator.serve.compare import compare
@@ -18,6 +20,7 @@ from navigator.serve.engine import Engine
 from navigator.serve.exchange import Done
 from navigator.serve.options import ServeOptions
 from navigator.serve.refusal import Refusal
+from navigator.serve.talk import PLANS_WAITING, Talk
 from navigator.serve.telemetry import Telemetry
 
 
@@ -54,11 +57,15 @@ class Service:
         size = self.options.batch_size
         self.lines = {kind: self._line(kind, work, size) for kind, work in answered.items()}
         self.lines["compare"] = self._line("compare", lambda engine, asked: compare(engine, asked, self.options), 1)
-        self.telemetry.watch_depth(lambda: {kind: line.depth for kind, line in self.lines.items()})
+        self.talk = Talk(engine, self.options)
+        self.lines["plan"] = Batcher(_plans, 1, 0.0, PLANS_WAITING, "plan", self.telemetry.batch("plan"))
+        self.telemetry.watch_depth(self._depths)
 
     def use(self, engine: Engine) -> None:
         """Cut over: batches that begin from now on are answered by `engine`; those at work end with the old one."""
+        old, self.talk = self.talk, Talk(engine, self.options)
         self.engine = engine
+        old.replaced()
         self.telemetry.switched(engine.name)
 
     @classmethod
@@ -79,10 +86,7 @@ class Service:
         try:
             future = self.lines[kind].submit(asked, time.monotonic() + allowed)
         except Overloaded as full:
-            raise Refusal(
-                429, "overloaded", f"{full.waiting} requests are waiting, as many as may; try again later",
-                retry_after_s=full.retry_after_s,
-            ) from full  # fmt: skip
+            raise overloaded(full) from full
         except Closing as end:
             raise stopping() from end
         try:
@@ -98,8 +102,12 @@ class Service:
         until = time.monotonic() + timeout_s
         for line in self.lines.values():
             line.close(max(0.0, until - time.monotonic()))
+        self.talk.batch.close(max(0.0, until - time.monotonic()))
         if self.watcher is not None:
             self.watcher.close()
+
+    def _depths(self) -> dict[str, int]:
+        return {kind: line.depth for kind, line in self.lines.items()} | {"chat": self.talk.batch.depth}
 
     def _line(
         self, kind: str, work: Callable[[Engine, Sequence[Any]], Any], size: int
@@ -119,6 +127,19 @@ def _by(engine: Engine, done: Done | Exception) -> tuple[Engine, Done] | Excepti
     if isinstance(done, Refusal):
         done.release = engine.name
     return done if isinstance(done, Exception) else (engine, done)
+
+
+def _plans(asked: Sequence[tuple[Talk, tuple[Turn, ...], Retrieval]]) -> list[tuple[Engine, Done] | Exception]:
+    """Each turn planned by the release that was live when it came."""
+    plans = [(talk, talk.plan(turns, retrieval)) for talk, turns, retrieval in asked]
+    return [(talk.engine, Done(plan, talk.engine.name, plan.timings_ms)) for talk, plan in plans]
+
+
+def overloaded(full: Overloaded) -> Refusal:
+    return Refusal(
+        429, "overloaded", f"{full.waiting} requests are waiting, as many as may; try again later",
+        retry_after_s=full.retry_after_s,
+    )  # fmt: skip
 
 
 def stopping() -> Refusal:
