@@ -86,6 +86,7 @@ def heard(sent: list[dict[str, Any]]) -> Heard | None:
     if not sent:
         return None
     assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"][: len(sent)]
+    assert [message["type"] for message in sent].count("http.response.start") == 1
     names = [name.decode() for name, _ in sent[0]["headers"]]
     assert len(names) == len(set(names)), f"a header twice: {names}"
     said = {name.decode(): value.decode() for name, value in sent[0]["headers"]}

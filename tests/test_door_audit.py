@@ -109,6 +109,17 @@ def test_nothing_is_done_for_an_administrator_that_cannot_be_written_down(
     assert ask(door, "/v1/search").status == 200
 
 
+def test_a_log_that_breaks_while_an_admin_call_is_done_is_said(tmp_path: Path):
+    log = tmp_path / "a.jsonl"
+
+    async def app(scope, receive, send) -> None:
+        log.unlink()
+        log.mkdir()
+        await Echo()(scope, receive, send)
+
+    assert ask(Door(app, DoorOptions(audit=log)), RELOAD).error == "audit_unwritable"
+
+
 def test_an_altered_or_removed_line_is_found(tmp_path: Path):
     log = AuditLog(tmp_path / "a.jsonl")
     heads = [log.write(Line(who=f"k{n}", what="x", outcome="done")) for n in range(4)]

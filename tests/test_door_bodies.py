@@ -85,6 +85,16 @@ def test_all_bodies_together_have_bounded_room():
     assert asyncio.run(run()) == [200, 200, 503, 200]
 
 
+def test_a_crash_within_an_answer_ends_it_and_begins_no_other():
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise ValueError("half way")
+
+    answer = ask(Door(app, DoorOptions()), "/v1/search")
+    assert (answer.status, answer.body, answer.whole) == (200, b"half", False)
+
+
 def test_the_application_hears_that_the_client_left():
     heard = []
 
