@@ -92,7 +92,12 @@ def test_thanks_and_greetings_leave_the_wish_as_it_was():
     wish = said("a red car", "thank you very much!", shown=("a",))
     assert (wish.small_talk, wish.text) == ("thanks", "red car")
     assert said("a red car", "thanks", "in blue", shown=("a",)).text == "blue car"
-    assert [small_talk(words) for words in ("Hello!", "thanks, bye", "hello kitty", "")] == ["greeting", "thanks", "", ""]
+    assert [small_talk(words) for words in ("Hello!", "thanks, bye", "hello kitty", "")] == [
+        "greeting",
+        "thanks",
+        "",
+        "",
+    ]
 
 
 def test_what_comes_nearest_and_what_else_there_is_keep_the_words():

@@ -5,12 +5,12 @@ import re
 import pytest
 from fastapi.routing import APIRoute
 
-from navigator.serve import routes, routes_catalog, routes_events, routes_openai
+from navigator.serve import routes, routes_catalog, routes_chat, routes_events, routes_openai
 from navigator.serve.door.places import place_of
 
 ROUTES = [
     route.path
-    for module in (routes, routes_catalog, routes_events, routes_openai)
+    for module in (routes, routes_catalog, routes_chat, routes_events, routes_openai)
     for route in module.router.routes
     if isinstance(route, APIRoute)
 ]

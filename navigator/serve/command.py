@@ -13,7 +13,8 @@ def serve(
     model: Path | None = None, index: Path | None = None, catalog: Path | None = None, vectors: Path | None = None,
     encoder: str | None = "auto", releases: Path | None = None, poll_s: float = 1.0, native: Path | None = None,
     host: str = "127.0.0.1", port: int = 8000, batching: ServeOptions = ServeOptions(),  # noqa: B008
-    keys: Path | None = None, insecure: bool = False, events: Path | None = None, blocked: Path | None = None,
+    keys: Path | None = None, insecure: bool = False, hosts: list[str] | None = None, per_minute: float = 600.0, burst: int = 100,
+    audit: Path | None = None, events: Path | None = None, blocked: Path | None = None,
     device: str = "auto", dtype: str = "auto", drain_s: float = 30.0, notice_s: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Answer searches, recommendations and conversations about a catalogue over HTTP, with a page for people.
@@ -39,6 +40,10 @@ def serve(
         batching: how requests are batched, queued and given up.
         keys: file of API keys (navigator keys create); without one nobody is asked for a key.
         insecure: listen beyond loopback without keys all the same.
+        hosts: further names under which people reach the server, such as those of a proxy before it.
+        per_minute: requests a minute of one address that comes without a key (keys have limits of their own); 0 is no limit.
+        burst: requests that such an address may make at once after a rest.
+        audit: log of admin calls and refused keys; by default beside the keys.
         events: folder in which impressions, clicks and saves are kept (POST /v1/events), made where there is none; without
             one they are refused.
         blocked: block list of words that are not answered; by default a short one.
@@ -69,7 +74,7 @@ def serve(
         service = Service(engine, batching)
     else:
         service = follow_releases(releases, poll_s, native, batching, device, dtype)
-    door = DoorOptions(host=host, keys=keys, insecure=insecure)
+    door = DoorOptions(host, tuple(hosts or ()), keys, insecure, audit, per_minute, burst)
     store = None if events is None else EventStore.open(events)
     return run(service, door, port, blocked, drain_s, notice_s, events=store)
 
