@@ -55,6 +55,9 @@ def board(page: Any, url: str) -> None:
     page.goto(f"{url}#board={quote(smaller, safe='')}")
     page.get_by_role("button", name="Make it mine").click()
     page.get_by_text("Why this").first.click()
+    page.locator("details[open]").evaluate(
+        "(why) => scrollBy(0, why.getBoundingClientRect().bottom - innerHeight + 16)"
+    )
 
 
 def chat(page: Any, url: str) -> None:

@@ -6,7 +6,7 @@ import { newBoard, saveTo } from "./save.js";
 import * as store from "./store.js";
 import { why } from "./why.js";
 
-const SHOWN = 14; // items of a board that are shown at first, the newest ones
+const SHOWN = 8; // items of a board that are shown at first, the newest ones
 const HISTORY = 100; // items of a board that are sent, the newest ones
 
 /** The view of #boards: one's own, then the catalogue's. */
