@@ -12,10 +12,10 @@ def cutover(
 ) -> dict[str, Any]:  # fmt: skip
     """Ask a running server without a pause while a release is promoted and rolled back, and check every answer.
 
-    First every question is asked while the live release answers alone, and again while the other does: both must answer
-    it differently, or a mixed answer could not be seen. Then the clients ask while the other release is promoted and
-    rolled back several times. Every answer must come, name its release alike in its header and in its body, and say what
-    that release said alone. The release that was live at the start is live at the end.
+    First every question is asked while the live release answers alone, and again while the other does; those that both
+    answer alike are left out, because they would not show a mixed answer. Then the clients ask while the other release is
+    promoted and rolled back several times. Every answer must come, name its release alike in its header and in its body,
+    and say what that release said alone. The release that was live at the start is live at the end.
 
     Args:
         releases: the folder that the server follows (navigator serve --releases).
@@ -29,11 +29,12 @@ def cutover(
         key: an API key with the scopes search and admin, where the server asks for one.
 
     Returns:
-        requests, how many failed, were misnamed or mixed (with examples; any makes exit_code 1), answers by release, seconds
-        from each switch until the server followed, latencies while it opened a release and otherwise.
+        questions, and those that were answered alike and left out; requests, how many failed, were misnamed or mixed (with
+        examples; any makes exit_code 1), answers by release, seconds from each switch until the server followed, latencies
+        while it opened a release and otherwise.
 
     Raises:
-        UserError: the server does not answer, does not follow these releases, or both releases answer alike.
+        UserError: the server does not answer, does not follow these releases, or both releases answer everything alike.
     """
     least = {"requests": requests, "clients": clients, "times": times, "questions": questions}
     low = next((option for option, value in least.items() if value < 1), None)

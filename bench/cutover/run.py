@@ -87,12 +87,14 @@ def _run(
     switching.to(name)
     alone[name] = _alone(url, key, asked)
     switching.to(first)
-    differ = sum(not alike(*(own[number].said for own in alone.values())) for number in range(len(asked)))
-    if differ < len(asked):
+    telling = [number for number in range(len(asked)) if not alike(*(own[number].said for own in alone.values()))]
+    if not telling:
         raise UserError(
-            f"{first} and {name} answer {len(asked) - differ} of {len(asked)} questions alike, so that a mixed answer "
-            "could not be seen; give a release of other vectors"
+            f"{first} and {name} answer all {len(asked)} questions alike, so that a mixed answer could not be seen; give a "
+            "release of other vectors"
         )
+    asked = [asked[number] for number in telling]
+    alone = {release: [own[number] for number in telling] for release, own in alone.items()}
     ended = threading.Event()
     with ThreadPoolExecutor(1) as beside:
         replies = beside.submit(ask_all, url, key, asked, requests, clients, ended)
@@ -100,7 +102,9 @@ def _run(
             during = [switching.to(to) for to in (name, first) * times]
         finally:
             ended.set()
-    return summary(replies.result(), alone, during)
+    return {"questions": len(asked), "answered_alike": questions - len(asked)} | summary(
+        replies.result(), alone, during
+    )
 
 
 def _alone(url: str, key: str, asked: Sequence[Question]) -> list[Reply]:
