@@ -68,6 +68,7 @@ class Client:
 
     def get(self, path: str) -> Any:
         """Raises UserError where there is no answer with status 200."""
+        self.close()  # seconds may lie between two of these, and a server closes what is idle
         try:
             self._connection.request("GET", path, headers=self._headers)
             answer = self._connection.getresponse()
