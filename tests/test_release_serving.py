@@ -1,8 +1,11 @@
 """Requests without a pause while releases are promoted and rolled back: none fails, each is one release's alone."""
 
+import gc
 import json
 import socket
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -140,3 +143,19 @@ def test_alike_looks_at_everything():
     )
     for other in ({"results": [{"item": "a", "score": 0.6}], "n": None}, {"results": [], "n": None}, {"results": []}):
         assert not alike(said, other)
+
+
+def test_idle_lines_let_go_of_the_release_that_answered_last(releases: Path, url: str, service: Service):
+    with closing(Client(url)) as client:
+        items = [one["item"] for one in client.get("/v1/boards/b0")["items"]]
+        for path, body in (("/v1/search", {"item": items[0]}), ("/v1/recommend", {"history": items[:2]})):
+            assert client.ask(0, Question(path, body)).failure is None
+    assert service.watcher is not None
+    old = weakref.ref(service.engine.pipeline.recommender.model)
+    promote_release(releases, "r2", force="x")
+    service.watcher.look()
+    end = time.monotonic() + 10
+    while old() is not None and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.05)
+    assert service.engine.name == "r2" and old() is None

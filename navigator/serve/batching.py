@@ -117,6 +117,7 @@ class Batcher(Generic[Asked, Answer]):
                 self._answer(live)
             with self._changed:
                 self._inside = 0
+            del batch, live  # while the line is idle it holds no answer, and with it no engine that was replaced
 
     def _take(self) -> list[_Entry[Asked, Answer]]:
         """The next batch; empty when all is done and the line is closed."""

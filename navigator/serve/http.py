@@ -151,5 +151,6 @@ class Measured:
         try:
             await self.app(scope, receive, sent)
         finally:
+            scope["state"].pop("engine", None)  # connections and threads keep the scope of their last request
             path = getattr(scope.get("route"), "path", "other")
             self.service.telemetry.answered(path, status, time.perf_counter() - begun)
