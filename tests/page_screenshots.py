@@ -65,7 +65,7 @@ def chat(page: Any, url: str) -> None:
     page.get_by_label("Your message").fill(QUESTION)
     page.get_by_role("button", name="Send").click()
     page.get_by_role("button", name="Send").wait_for()
-    page.get_by_text("release").last.wait_for()
+    page.locator(".turn .note").wait_for()
 
 
 def compare(page: Any, url: str) -> None:

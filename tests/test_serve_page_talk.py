@@ -32,6 +32,8 @@ def test_an_answer_is_shown_while_it_is_written_and_its_items_below(chromium: An
         visit.cards("Found in the catalogue").nth(3).wait_for()
         asked = visit.world.bodies("/v1/chat/completions")[1]
         assert [turn["role"] for turn in asked["messages"]] == ["user", "assistant", "user"]
+        said, *items = asked["messages"][1]["content"]
+        assert said["text"].endswith(HOSTILE) and [part["item"] for part in items] == ["i3", "i4"]
         assert (
             asked["messages"][0]["content"] == "two\nlines"
             and asked["stream"] is True

@@ -117,7 +117,9 @@ async function answer() {
     text.classList.remove("writing");
     turn.removeAttribute("aria-busy");
   }
-  if (text.textContent) turns.push({ role: "assistant", content: text.textContent });
+  const items = (known?.items ?? []).map(({ item }) => ({ type: "item", item })); // so that "the second one" is known
+  const said = text.textContent;
+  if (said) turns.push({ role: "assistant", content: items.length ? [{ type: "text", text: said }, ...items] : said });
   if (known) turn.append(...about(known));
   turn.scrollIntoView({ block: "nearest" });
 }
