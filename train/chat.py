@@ -15,8 +15,9 @@ import numpy as np
 import yaml
 
 from graph.crossfit import fold_of
+from navigator.assistant.grounding import Found
+from navigator.assistant.writing import listing
 from navigator.contracts.signals import TasteSequence
-from navigator.conversation import found_turn, wish_of
 from train.tasks import Example, Shape, pool_of
 from train.world import World
 
@@ -26,7 +27,7 @@ TALKS = ("talk", "about_words", "about_item", "after")
 WORDS = "{words}"
 BY_TEXT = 0.5  # share of the wishes in words alone that take them from an item's text instead of a board's title
 EARLIER = 0.25  # how often an exchange comes before a turn that needs none
-POOL = 128  # conversations without a search that a run learns from
+POOL = 64  # conversations without a search that a run learns from
 TITLE_WORDS = 5  # of an item's text, in wishes and in lists
 
 Message = dict[str, Any]
@@ -34,7 +35,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class ChatExample(Example):
-    """A conversation; an ask, if it has one, is for what its last turn wishes, from the user's items (navigator.conversation).
+    """A conversation; an ask, if it has one, is for what its last turn wishes, from the user's items (`wish_of`).
 
     Attributes:
         messages: the conversation, items as rows of the catalogue.
@@ -44,6 +45,16 @@ class ChatExample(Example):
 
     messages: tuple[Message, ...] = ()
     answer: tuple[int, ...] = ()
+
+
+def wish_of(messages: Sequence[Message]) -> tuple[str, list[int]]:
+    """What a query starts from (navigator.start): the last turn's words, and the items of all turns of the user, oldest first.
+
+    Items that were only found stay out: they were shown, not chosen.
+    """
+    said = [message["content"] for message in messages if message["role"] == "user"]
+    words = " ".join(part["text"] for part in said[-1] if part["type"] == "text")
+    return words, [part["item"] for turn in said for part in turn if part["type"] == "item"]
 
 
 @cache
@@ -115,7 +126,8 @@ def _exchange(world: World, part: str, rng: np.random.Generator) -> list[Message
     """A wish in words and the assistant's list of two items, the one wished for and another."""
     items = [_item(world, part, rng) for _ in range(2)]
     line = _one(turns(part)["search"], rng).replace(WORDS, title_of(world, items[0]))
-    return [_user(line, []), found_turn(items, [title_of(world, i) for i in items])]
+    found = Found(tuple(map(str, items)), tuple(title_of(world, i) for i in items), line)
+    return [_user(line, []), {"role": "assistant", "content": [{"type": "text", "text": listing(found)}]}]
 
 
 def _asking(world: World, messages: list[Message], targets: Sequence[int], positives: Sequence[int]) -> ChatExample:

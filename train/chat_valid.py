@@ -4,7 +4,7 @@ Figures of part `valid` choose weights, the threshold and whether the model's co
 `test` is asked once, at the end, and chooses nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from navigator.contracts.signals import Query
 from navigator.emission import retrieve_log_odds
 from navigator.metrics import nearest, per_query
 from train.chat import PARTS, ChatExample, draw_searches, talk_pool, wish
-from train.chat_step import AT_ONCE, read_rows
+from train.chat_step import AT_ONCE, answer_states
 from train.tasks import Shape
 from train.world import World
 
-SEARCHES, TALKS = 30, 60  # of a part, beside the boards' wishes
+SEARCHES, TALKS = 24, 40  # of a part, beside the boards' wishes
 SHOWN = 2  # items that every other board's wish shows
 ENOUGH = 0.95  # precision and recall that make a model one that emits the token
 FARTHEST = 10.0  # log-odds of a threshold, so that its probability is no 0 or 1
@@ -33,6 +33,7 @@ class HeldOut:
     wishes: list[ChatExample]
     searches: list[ChatExample]
     talks: list[ChatExample]
+    memory: dict[Any, torch.Tensor] = field(default_factory=dict)  # see answer_states
 
     @classmethod
     def of(cls, world: World, part: str, limit: int = 0) -> "HeldOut":
@@ -50,27 +51,29 @@ class HeldOut:
     @torch.inference_mode()
     def measured(self, world: World) -> "Measured":
         """What the model as it is makes of them."""
-        model = world.recommender.model
+        recommender, model = world.recommender, world.recommender.model
         learning = model.training
         model.eval()
-        odds, queries = [], []
-        for some in _batches(self.wishes):
-            hidden = read_rows(world, some, True)
-            odds.append(retrieve_log_odds(model, hidden[:, -2]))  # before the token,
-            starts = world.recommender.starts([e.history for e in some], [e.words for e in some])
-            queries.append(model.query(starts, hidden[:, -1]).float().cpu().numpy())  # and at it
-        others = [read_rows(world, some, False)[:, -1] for some in _batches([*self.searches, *self.talks])]
-        odds += [retrieve_log_odds(model, hidden) for hidden in others]
-        model.train(learning)
-        found, wanted = torch.cat(odds).cpu().numpy(), len(self.wishes) + len(self.searches)
-        return Measured(found[:wanted], found[wanted:], self._ndcg(world, queries))
 
-    def _ndcg(self, world: World, queries: list[np.ndarray]) -> float | None:
-        if not queries:
-            return None
+        def pixels(rows: list[int]) -> torch.Tensor:
+            return torch.from_numpy(recommender.pixels(rows)).to(recommender.device)
+
+        asked = [*self.wishes, *self.searches, *self.talks]
+        ends, _ = answer_states(world, asked, pixels, self.memory, at_once=AT_ONCE)
+        odds = retrieve_log_odds(model, torch.stack([end[0] for end in ends])).cpu().numpy()
+        queries = None
+        if self.wishes:
+            starts = recommender.starts([e.history for e in self.wishes], [e.words for e in self.wishes])
+            at_token = torch.stack([end[-1] for end in ends[: len(self.wishes)]])
+            queries = model.query(starts, at_token).float().cpu().numpy()
+        model.train(learning)
+        wanted = len(self.wishes) + len(self.searches)
+        return Measured(odds[:wanted], odds[wanted:], None if queries is None else self._ndcg(world, queries))
+
+    def _ndcg(self, world: World, queries: np.ndarray) -> float:
         warm = np.flatnonzero(world.warm).tolist()
         excluded = [[*q.history, *warm] if q.among_new(world.warm) else q.history for q in self.queries]
-        ranked = nearest(np.concatenate(queries), world.recommender.vectors.float32(), 50, excluded)
+        ranked = nearest(queries, world.recommender.vectors.float32(), 50, excluded)
         return float(per_query(ranked, [q.targets for q in self.queries])["ndcg@10"].mean())
 
 
@@ -123,10 +126,6 @@ def settle(world: World, held: HeldOut, limit: int) -> dict[str, Any]:
         "emits_retrieve": config.emits_retrieve, "retrieve_threshold": config.retrieve_threshold, "enough": ENOUGH,
         "valid": valid, "test": test,
     }  # fmt: skip
-
-
-def _batches(examples: list[ChatExample]) -> list[list[ChatExample]]:
-    return [examples[at : at + AT_ONCE] for at in range(0, len(examples), AT_ONCE)]
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -54,6 +54,8 @@ class ObjectiveConfig:
             held-out save is in its own factors either (graph.crossfit); below 2 all see the served ones.
         residual: items with training saves also learn a vector of their own, added to the encoder's, in OUT/vectors;
             items without keep the encoder's.
+        chat_steps: the task chat has so many steps' examples and then begins anew, 0 is never; where neither tower nor language
+            model learns, a conversation that comes again costs next to nothing.
         row_tokens: requests are packed into rows of this many tokens (of the longest request, if that is more).
     """
 
@@ -67,6 +69,7 @@ class ObjectiveConfig:
     folds: int = 5
     residual: bool = False
     row_tokens: int = 128
+    chat_steps: int = 0
 
     @property
     def shape(self) -> Shape:
@@ -83,10 +86,13 @@ class Objective(nn.Module):
         self.items = Items(world.matrix, device=world.recommender.device) if items is None else items
         self.world, self.config, self.tokens = world, config, 0
         self.talks: list[ChatExample] = []  # conversations without a search, for the task chat
+        self.memory: dict[Any, torch.Tensor] = {}  # hidden states of conversations that no learning changes
         self.fed: dict[str, list[int]] = {}  # task -> folds that have examples of it
 
     def draw(self, weights: dict[str, float], size: int, seed: int, step: int) -> StepBatch:
         task = task_of_step(weights, seed, step)
+        if task == "chat" and self.config.chat_steps:
+            step %= self.config.chat_steps
         rng = np.random.default_rng([seed, step, 3])
         fold = self._fold(task, rng) if self.items.folds else SERVED
         if task == "chat":
