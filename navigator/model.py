@@ -23,25 +23,32 @@ from transformers import (
 )
 
 from navigator.contracts import UserError
+from navigator.emission import EmittingHead
 from navigator.layout import LAYOUT, Layout, plain_positions
 from navigator.start import QueryStart
 from navigator.tower import ItemTower, PatchTower, Tower
 
 
 class NavigatorQwen2_5_VLConfig(Qwen2_5_VLConfig):
-    """Stock config + `tower` (what replaces the vision tower) + `retrieve_token_id`."""
+    """Stock config + `tower` (what replaces the vision tower) + `retrieve_token_id` + whether the model says it, see below."""
 
     model_type = "navigator_qwen2_5_vl"
     tower: dict | None = None
     retrieve_token_id: int | None = None
+    emission: bool = False  # the head is an EmittingHead
+    emits_retrieve: bool = False  # and validation showed that it can tell when to search (train.chat_valid)
+    retrieve_threshold: float | None = None  # probability from which on it does
 
 
 class NavigatorQwen3VLConfig(Qwen3VLConfig):
-    """Stock config + `tower` (what replaces the vision tower) + `retrieve_token_id`."""
+    """Stock config + `tower` (what replaces the vision tower) + `retrieve_token_id` + whether the model says it, see below."""
 
     model_type = "navigator_qwen3_vl"
     tower: dict | None = None
     retrieve_token_id: int | None = None
+    emission: bool = False  # the head is an EmittingHead
+    emits_retrieve: bool = False  # and validation showed that it can tell when to search (train.chat_valid)
+    retrieve_threshold: float | None = None  # probability from which on it does
 
 
 def build_tower(config: Any) -> Tower:
@@ -70,6 +77,8 @@ class Swapped:
         self.retrieval_head = nn.Linear(hidden, dim, bias=False)
         self.ranking_head = nn.Linear(hidden, 1, bias=False)
         self.query_start = QueryStart(dim, config.tower.get("content_dim", dim))
+        if config.emission:
+            self.lm_head = EmittingHead(hidden, config.text_config.vocab_size, config.retrieve_token_id)
 
     @property
     def tokens_per_item(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 # Learning rates of a model's parts; `start` and `items` have few weights that see every example.
-RATES = {"tower": 1e-3, "heads": 1e-3, "start": 1e-2, "maps": 1e-4, "items": 1e-3, "language": 2e-4}
+RATES = {"tower": 1e-3, "heads": 1e-3, "start": 1e-2, "maps": 1e-4, "items": 1e-3, "language": 2e-4, "emission": 5e-3}
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class LoopConfig:
         steps: optimiser steps.
         batch_size: examples a step over all processes.
         accumulate: forward passes a step and process.
-        learning_rates: as {part: rate}; a model has tower, heads, start, maps, items and language; other stages name theirs.
+        learning_rates: as {part: rate}; a model has tower, heads, start, maps, items, language and emission;
+            other stages name theirs.
         warmup: steps of linear warm-up, then cosine to zero.
         weight_decay: of AdamW.
         max_grad_norm: gradient clipping; 0 is none.

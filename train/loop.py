@@ -49,6 +49,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
 def training_loop(
     accelerator: Accelerator, objective: nn.Module, parts: dict[str, Named], draw: Callable[[int], Any],
     config: LoopConfig, work: Path, validate: Callable[[], dict[str, float]] | None = None, per_token: nn.Module | None = None,
+    held: dict[str, float] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train until `steps` (or `max_seconds`), leaving the best validated weights in the model.
 
@@ -61,13 +62,15 @@ def training_loop(
         config: see LoopConfig.
         work: folder for state.safetensors, best.safetensors and metrics.jsonl.
         validate: gives figures by name, the first of which chooses the best weights (more is better); None keeps the last.
+        held: validation figures that may fall so far below the start's and no farther, or weights are not kept; not counted
+            where a figure is absent.
         per_token: the part of `objective` that every token passes, for MFU; see train.throughput.
 
     Returns:
         {"steps", "train_seconds", "first_loss", "last_loss", "valid_start", "valid_best", "best_step", "examples", "tokens"},
         and "throughput": see train.throughput.Throughput, over the whole run.
     """
-    run = Run(accelerator, objective, parts, config, work, validate, per_token)
+    run = Run(accelerator, objective, parts, config, work, validate, per_token, held)
     bar = tqdm(
         total=config.steps, initial=run.step, desc="train", disable=not accelerator.is_main_process, mininterval=2
     )

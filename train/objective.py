@@ -1,5 +1,6 @@
 """From a batch of one task to the sum of its losses; the only module that accelerate wraps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 from navigator.packing import Request
 from navigator.prompts import NOT_ASKED, describe_inputs
 from navigator.start import lag_table
+from train.chat import ChatExample, draw_chat
+from train.chat_step import chat_losses
 from train.items import SERVED, Items
 from train.loss_describe import describe_loss
 from train.loss_ranking import ranking_loss
@@ -40,7 +43,7 @@ class ObjectiveConfig:
     """What is asked, and of how much.
 
     Attributes:
-        tasks: the mixture as {task: weight}; next-item, board-completion, board-title, text-query, ranking, describe.
+        tasks: the mixture as {task: weight}; next-item, board-completion, board-title, text-query, ranking, describe, chat.
         max_history: items shown at most, in training and by the trained model.
         asks: questions after different items of one history, at most; the cheapest way to more examples.
         candidates: of a ranking example.
@@ -51,6 +54,8 @@ class ObjectiveConfig:
             held-out save is in its own factors either (graph.crossfit); below 2 all see the served ones.
         residual: items with training saves also learn a vector of their own, added to the encoder's, in OUT/vectors;
             items without keep the encoder's.
+        chat_steps: the task chat has so many steps' examples and then begins anew, 0 is never; where neither tower nor language
+            model learns, a conversation that comes again costs next to nothing.
         row_tokens: requests are packed into rows of this many tokens (of the longest request, if that is more).
     """
 
@@ -64,6 +69,7 @@ class ObjectiveConfig:
     folds: int = 5
     residual: bool = False
     row_tokens: int = 128
+    chat_steps: int = 0
 
     @property
     def shape(self) -> Shape:
@@ -79,14 +85,21 @@ class Objective(nn.Module):
         self.model: Any = world.recommender.model
         self.items = Items(world.matrix, device=world.recommender.device) if items is None else items
         self.world, self.config, self.tokens = world, config, 0
+        self.talks: list[ChatExample] = []  # conversations without a search, for the task chat
+        self.memory: dict[Any, torch.Tensor] = {}  # hidden states of conversations that no learning changes
         self.fed: dict[str, list[int]] = {}  # task -> folds that have examples of it
 
     def draw(self, weights: dict[str, float], size: int, seed: int, step: int) -> StepBatch:
         task = task_of_step(weights, seed, step)
+        if task == "chat" and self.config.chat_steps:
+            step %= self.config.chat_steps
         rng = np.random.default_rng([seed, step, 3])
         fold = self._fold(task, rng) if self.items.folds else SERVED
-        examples = draw(self.world, task, size, seed, step, self.config.shape, fold)
-        return StepBatch(task, examples, rng.integers(len(self.world.texts), size=self.config.negatives), fold)
+        if task == "chat":
+            drawn: list[Example] = [*draw_chat(self.world, size, seed, step, self.config.shape, fold, self.talks)]
+        else:
+            drawn = draw(self.world, task, size, seed, step, self.config.shape, fold)
+        return StepBatch(task, drawn, rng.integers(len(self.world.texts), size=self.config.negatives), fold)
 
     def _fold(self, task: str, rng: np.random.Generator) -> int:
         found = self.fed.get(task) or self.fed.setdefault(task, folds_of(self.world, task, self.items.folds))
@@ -98,11 +111,15 @@ class Objective(nn.Module):
             return self._describe(examples).sum()
         if batch.task == "ranking":
             return self._rank(examples, batch.fold).sum()
+        if batch.task == "chat":
+            return chat_losses(self, [e for e in examples if isinstance(e, ChatExample)], batch)
         return self._retrieve(examples, batch)
 
     def _retrieve(self, examples: list[Example], batch: StepBatch) -> torch.Tensor:
-        """Each example counts once, whatever the number of its asks."""
-        queries, examples = self._queries(examples, batch.fold)
+        return self.retrieval(*self._queries(examples, batch.fold), batch)
+
+    def retrieval(self, queries: torch.Tensor, examples: Sequence[Example], batch: StepBatch) -> torch.Tensor:
+        """Summed loss of queries (N, D), one an ask; each example counts once, whatever the number of its asks."""
         chosen, log_expected = self._candidates(batch)
         position = np.full(len(self.world.texts), -1)
         position[chosen] = np.arange(len(chosen))
@@ -141,10 +158,10 @@ class Objective(nn.Module):
         inputs, order = processor.packed(requests, max(self.config.row_tokens, longest))
         examples = [examples[i] for i in order]
         rows = [item for example in examples for item in example.history]
-        pixels, starts = self._pixels(rows, fold), self._starts(examples, fold)
-        return self.model.retrieve(starts, pixel_values=pixels, **self._read(inputs)), examples
+        pixels, starts = self.pixels(rows, fold), self.starts(examples, fold)
+        return self.model.retrieve(starts, pixel_values=pixels, **self.read(inputs)), examples
 
-    def _starts(self, examples: list[Example], fold: int) -> torch.Tensor:
+    def starts(self, examples: Sequence[Example], fold: int) -> torch.Tensor:
         """(N, D) where the queries start, one an ask."""
         recommender, rows = self.world.recommender, [item for example in examples for item in example.history]
         lags = lag_table([len(e.history) for e in examples], [e.asks for e in examples])
@@ -163,8 +180,8 @@ class Objective(nn.Module):
         )
         asked = np.array([e.candidates for e in examples])
         wanted = self.items.rows(asked.ravel(), fold).unflatten(0, asked.shape)
-        pixels = self._pixels([i for e in examples for i in (*e.history, *e.candidates)], fold)
-        scores, _ = self.model.rank(self._starts(examples, fold), wanted, pixel_values=pixels, **self._read(inputs))
+        pixels = self.pixels([i for e in examples for i in (*e.history, *e.candidates)], fold)
+        scores, _ = self.model.rank(self.starts(examples, fold), wanted, pixel_values=pixels, **self.read(inputs))
         return ranking_loss(scores.float(), self.config.temperature)
 
     def _describe(self, examples: list[Example]) -> torch.Tensor:
@@ -172,13 +189,13 @@ class Objective(nn.Module):
         items = [example.targets[0] for example in examples]
         inputs, labels = describe_inputs(self.world.recommender.processor, [self.world.texts[item] for item in items])
         labels = labels.to(self.world.recommender.device)
-        inputs = self._read(inputs) | {"pixel_values": self._pixels(items, SERVED)}
+        inputs = self.read(inputs) | {"pixel_values": self.pixels(items, SERVED)}
         hidden = self.model.model(**inputs).last_hidden_state[:, :-1]  # (B, L-1, H)
         asked = labels[:, 1:] != NOT_ASKED
         logits = self.model.lm_head(hidden[asked])  # (T, V)
         return describe_loss(logits, labels[:, 1:][asked], asked.nonzero()[:, 0], len(examples))
 
-    def _pixels(self, rows: list[int], fold: int) -> torch.Tensor:
+    def pixels(self, rows: list[int], fold: int) -> torch.Tensor:
         """What the tower reads of these items."""
         if self.world.recommender.reads_vectors:
             return self.items.rows(np.array(rows, np.int64), fold)
@@ -194,7 +211,7 @@ class Objective(nn.Module):
     def _long(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(values, np.int64)).to(self.world.recommender.device)
 
-    def _read(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def read(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Model inputs on the device; counts the tokens that are read."""
         self.tokens = int(inputs["attention_mask"].sum())
         return {key: value.to(self.world.recommender.device) for key, value in inputs.items()}

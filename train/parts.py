@@ -31,23 +31,36 @@ def split_parts(
     the GPU in 4 bits (train.qlora); open it on the CPU.
 
     Returns:
-        trainable parameters by part (tower, heads, start, maps, language), and PEFT's wrapper to be merged after training.
+        trainable parameters by part (tower, heads, start, maps, language, emission), and PEFT's wrapper to be merged after
+        training.
     """
     if language not in LANGUAGE:
         raise UserError(f"language {language!r}; allowed are {', '.join(LANGUAGE)}")
     lora = None
+    model.config.emits_retrieve, model.config.retrieve_threshold = False, None  # until this run shows it anew
     if language == "qlora":
         quantise(model, check_quantiser())
     if language in ("lora", "qlora"):
         spec = LoraConfig(r=lora_rank, lora_alpha=lora_alpha, target_modules=LORA_TARGETS, lora_dropout=0.0)
         lora = LoraModel(model, {"default": spec}, "default")
-    parts: dict[str, Named] = {"tower": {}, "heads": {}, "start": {}, "maps": {}, "language": {}}
+    parts: dict[str, Named] = {"tower": {}, "heads": {}, "start": {}, "maps": {}, "language": {}, "emission": {}}
     for name, parameter in model.named_parameters():
         part = _part_of(name, language)
         parameter.requires_grad_(part is not None)
         if part is not None:
             parts[part][name] = parameter
     return parts, lora
+
+
+def without_rate(parts: dict[str, Named], rates: dict[str, float]) -> dict[str, Named]:
+    """The parts that have a learning rate; the others leave the backward pass, so that where neither tower nor language learns
+    nothing flows back through the layers, which is two thirds of a step. (Runs without the task chat keep them in, at rate 0:
+    their gradients count in the clipped norm of runs on record.)
+    """
+    for name, part in parts.items():
+        for parameter in part.values():
+            parameter.requires_grad_(parameter.requires_grad and rates[name] > 0)
+    return {name: part for name, part in parts.items() if rates[name] > 0}
 
 
 def merged(model: Any, lora: LoraModel | None, language: str) -> Any:
@@ -72,6 +85,8 @@ def _part_of(name: str, language: str) -> str | None:
         return "maps"
     if name.startswith("query_start."):
         return "start"
+    if name.startswith("lm_head.emission."):
+        return "emission"
     if language == "full" or (language in ("lora", "qlora") and ".lora_" in name):
         return "language"
     return None

@@ -25,8 +25,10 @@ class Run:
     def __init__(
         self, accelerator: Accelerator, objective: nn.Module, parts: dict[str, Named], config: LoopConfig, work: Path,
         validate: Callable[[], dict[str, float]] | None, per_token: nn.Module | None,
+        held: dict[str, float] | None = None,
     ):  # fmt: skip
         self.accelerator, self.config, self.work, self.validate = accelerator, config, work, validate
+        self.held = held or {}
         self.plain, self.sharded = objective, is_sharded(accelerator)
         self.meter = Throughput(accelerator, weights_per_token(per_token))
         self.progress: dict[str, Any] = {
@@ -169,7 +171,9 @@ class Run:
         self.progress.setdefault("valid_start", figures)
         self.progress.setdefault("stale", 0)
         chooses = next(iter(figures))
-        if figures[chooses] > self.progress.get("valid_best", {}).get(chooses, -math.inf):
+        start = self.progress["valid_start"]
+        holds = all(figures[name] >= start[name] - fall for name, fall in self.held.items() if name in start)
+        if holds and figures[chooses] > self.progress.get("valid_best", {}).get(chooses, -math.inf):
             self.progress |= {"valid_best": figures, "best_step": self.step, "stale": 0}
             with self.average.in_place() if self.average else nullcontext():
                 self._save("best", self.parameters, None, {"step": self.step})

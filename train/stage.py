@@ -9,17 +9,23 @@ import numpy as np
 
 from navigator.contracts import Catalog, read_manifest
 from navigator.contracts.signals import Query
+from navigator.emission import add_emission
 from navigator.metrics import nearest, per_query
 from train.card import card
+from train.chat import POOL, talk_pool
+from train.chat_step import self_answered
+from train.chat_valid import HeldOut, settle
 from train.frame import answer, published
 from train.items import Items, make_items, own_vectors
 from train.language import perplexities
 from train.loop import LoopConfig, make_accelerator, training_loop
 from train.objective import Objective, ObjectiveConfig
-from train.parts import checkpoint_activations, learning_rates, merged, split_parts
+from train.parts import checkpoint_activations, learning_rates, merged, split_parts, without_rate
 from train.qlora import loading_place
 from train.tasks import check_tasks
 from train.world import World, open_world
+
+HELD = {"ndcg@10": 0.005, "chat_ndcg@10": 0.0}  # what learning to emit may cost the queries, at most
 
 
 def run_stage(
@@ -67,6 +73,8 @@ def _train(
     )  # fmt: skip
     model = world.recommender.model
     weights = check_tasks(objective.tasks, world)
+    if "chat" in weights:
+        add_emission(model)
     parts, lora = split_parts(model, config["language"], config["lora_rank"])
     world.recommender.device = accelerator.device
     if config["checkpointing"]:
@@ -75,18 +83,25 @@ def _train(
     if items.residual is not None:
         parts["items"] = {"residual": items.residual}
     module = Objective(world, objective, items)
-    queries = world.valid_queries(config["valid_queries"], "board-title" in weights) if "graph" in folders else []
+    limit = config["valid_queries"]
+    queries = world.valid_queries(limit, "board-title" in weights) if "graph" in folders else []
+    held = None
+    if "chat" in weights:
+        parts, held = without_rate(parts, loop.learning_rates), HeldOut.of(world, "valid", limit)
+        module.talks = self_answered(world, talk_pool(world, "train", POOL, loop.seed))
     with published(accelerator, out, "model", config, inputs, loop.seed) as work:
         model.train()
         work.metrics |= {"tasks": weights} | training_loop(
             accelerator, module, parts, lambda step: module.draw(weights, loop.batch_size, loop.seed, step), loop, work.path,
-            (lambda: _validate(world, queries, items, config["language_check"])) if queries else None,
-            model.model.language_model.layers,
+            (lambda: _validate(world, queries, items, config["language_check"], held)) if queries or held else None,
+            model.model.language_model.layers, HELD if held else None,
         )  # fmt: skip
         if accelerator.is_main_process:
             if work.metrics.get("best_step") == 0:
                 print("note: no step validated better than the start, which is kept", file=sys.stderr)
             model.config.max_history = objective.max_history
+            if held is not None:
+                work.metrics["chat"] = settle(world, held, limit)
             if items.residual is not None:
                 own_vectors(work.path, world, items, inputs)
             write_model(work.path, world, merged(model, lora, config["language"]))
@@ -103,8 +118,12 @@ def write_model(folder: Path, world: World, model: Any) -> None:
         (folder / leftover).unlink(missing_ok=True)
 
 
-def _validate(world: World, queries: list[Query], items: Items, language: bool) -> dict[str, float]:
-    return ndcg(world, queries, items) | (perplexities(world) if language else {})
+def _validate(
+    world: World, queries: list[Query], items: Items, language: bool, held: HeldOut | None
+) -> dict[str, float]:
+    found = ndcg(world, queries, items) if queries else {}
+    chat = held.measured(world).figures() if held is not None else {}
+    return chat | found | (perplexities(world) if language else {})
 
 
 def ndcg(world: World, queries: list[Query], items: Items | None = None) -> dict[str, float]:

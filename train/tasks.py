@@ -8,6 +8,7 @@ Because a step's batch depends on nothing that came before it, a resumed run see
     text-query        some words of an item's text; asked for the item
     ranking           one request and its candidates: the saved one, hard negatives, items shown and not saved, random ones
     describe          an item; asked for its text
+    chat              a conversation; asked whether to search, and for the item wished (train/chat.py, which draws them)
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ from navigator.contracts.signals import TasteSequence
 from train.world import World
 
 OF_SAVES = {"board-completion": "board-completion", "next-item": "next-item", "board-title": "board-completion"}
-WORDS = ("board-title", "text-query")  # ask by words: their queries start at the encoder's vector of the words
-TASKS = ("next-item", "board-completion", "board-title", "text-query", "ranking", "describe")
+WORDS = ("board-title", "text-query", "chat")  # ask by words: their queries start at the encoder's vector of the words
+TASKS = ("next-item", "board-completion", "board-title", "text-query", "ranking", "describe", "chat")
 SEEDS = 4  # items that a titled board shows at most
 QUERY_WORDS = (1, 5)  # shortest and longest free-text query
 
@@ -80,7 +81,7 @@ def check_tasks(weights: dict[str, float], world: World) -> dict[str, float]:
 def _can_feed(world: World, task: str) -> bool:
     if task in WORDS and world.recommender.text_vectors is None:
         return False
-    if task in ("describe", "text-query"):
+    if task in ("describe", "text-query", "chat"):
         return len(world.described) > 0
     return bool(pool_of(world, task))
 
@@ -93,14 +94,14 @@ def task_of_step(weights: dict[str, float], seed: int, step: int) -> str:
 
 def pool_of(world: World, task: str) -> list[TasteSequence]:
     """The boards or users that a task draws from; for ranking both."""
-    kinds = set(OF_SAVES.values()) if task == "ranking" else {OF_SAVES[task]}
+    kinds = set(OF_SAVES.values()) if task == "ranking" else {OF_SAVES.get(task, "board-completion")}
     found = [s for kind in sorted(kinds) for s in world.of_task(kind)]
-    return [s for s in found if s.title.strip()] if task == "board-title" else found
+    return [s for s in found if s.title.strip()] if task in ("board-title", "chat") else found
 
 
 def folds_of(world: World, task: str, folds: int) -> list[int]:
     """Folds of which a task has examples: an owner must never read another fold's vectors, for its own saves are in them."""
-    if task in ("describe", "text-query"):
+    if task in ("describe", "text-query", "chat"):
         return list(range(folds))
     return sorted({fold_of(s.owner, folds) for s in pool_of(world, task)})
 

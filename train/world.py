@@ -78,6 +78,12 @@ class World:
         kept = ~held_out_for_language(self.recommender.vectors.ids)
         return np.array([i for i, text in enumerate(self.texts) if text.strip() and kept[i]], np.int64)
 
+    @cached_property
+    def spared(self) -> np.ndarray:
+        """Indices of items that have words and that the language check keeps for itself."""
+        kept = held_out_for_language(self.recommender.vectors.ids)
+        return np.array([i for i, text in enumerate(self.texts) if text.strip() and kept[i]], np.int64)
+
     def of_task(self, task: str) -> list[TasteSequence]:
         """Sequences of one task that are long enough to hide one item."""
         return [s for s in self.sequences if s.task == task and len(s.items) >= 2]
