@@ -41,7 +41,7 @@ def test_a_whole_run(world: Path, chat_server: Server, reaction: Any, capsys: py
     assert last.refusals_by_stratum["near-miss"].precision is None and set(last.refusals_by_stratum) == {"near-miss"}
     assert own.broken == {"seen": 1, "keyword": 1, "board": 1, "never": 1}
     assert own.asked == {"seen": 1, "keyword": 1, "board": 1, "never": 1}
-    assert own.talk == 1 and own.talk_with_items == 0 and last.talk_with_items == 1
+    assert own.talk == 1 and own.talk_with_items == own.talk_refused == 0 and last.talk_with_items == 1
     assert own.tokens == {"prompt": 10, "completion": 4} and last.tokens is None and last.groundedness is None
     assert own.groundedness is not None and own.groundedness.grounded is not None
     assert own.groundedness.grounded.mean == pytest.approx(5 / 6) and own.groundedness.elsewhere == 1

@@ -68,7 +68,8 @@ class SystemRow(_Row):
         waits: times that the server said 429 and when to come back, and was asked again then.
         last: the last turn of each conversation that expects items; all_turns: all of them.
         broken: filter -> shown items that break it; asked: turns that set it.
-        talk_with_items: turns of small talk answered with items; talk: all of them.
+        talk_with_items, talk_refused: turns of small talk answered with items, or refused as if something was asked for; talk:
+            all of them.
         latency_ms: p50 and p95 over answered requests; tokens: means over them.
         strata: NDCG@10 over all turns, by stratum.
     """
@@ -85,6 +86,7 @@ class SystemRow(_Row):
     asked: dict[str, int]
     talk: int
     talk_with_items: int
+    talk_refused: int
     latency_ms: dict[str, float] | None
     tokens: dict[str, float] | None
     releases: list[str]

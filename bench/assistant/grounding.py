@@ -66,7 +66,7 @@ class Titles:
             if item is not None:
                 found["allowed" if item in may else "elsewhere"].append(item)
         heard = f" {words(said)} "
-        theirs = set(heard.split())
+        theirs = {*heard.split(), *re.split(r"[\W_]+", said.casefold())}  # "Coca-Cola" is also two words
         for name, must_exist in self._names(text):
             owners, theirs_alone = self.items.get(name), not shown and f" {name} " in heard
             if must_exist and name.isdecimal() and f"[{name}]" in text:

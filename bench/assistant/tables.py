@@ -116,7 +116,9 @@ def _notes(report: AssistantReport) -> list[str]:
                 f"{_value(said.flag_agrees)}, and calls {said.flag_too_kind} grounded that are not"
             )
         if name == ASSISTANT:
-            notes.append(f"{name}, small talk answered with items: {own.talk_with_items} of {own.talk} turns")
+            notes.append(
+                f"{name}, small talk: {own.talk_with_items} of {own.talk} turns answered with items, {own.talk_refused} refused"
+            )
         broken = "; ".join(f"{_WORDS[v]}: {n} in {own.asked[v]} turns" for v, n in own.broken.items() if own.asked[v])
         notes.append(f"{name}, shown against the request: {broken or 'no turn sets a filter'}")
         if own.waits:
