@@ -25,7 +25,7 @@ PASSING = frozenset(
     "would should will may might must want wanted need needed like liked love looking look find found get give show "
     "see search seek shows shown suggest recommend please thanks thank hello hi hey ok okay yes no not just really "
     "very quite rather too so also then now more other others another else different similar same again still only "
-    "about around near kind sort nearest close closest come comes forget never mind prefer cheap cheaper expensive "
+    "about around near kind sort nearest close closest come comes forget never mind prefer either neither cheap cheaper expensive "
     "price priced affordable type style way bit little lot lots few many much most better best nice good great cool "
     "pretty beautiful lovely fun funny simple plain right fit fits suitable use using used make making made project "
     "purpose let let's go goes going picture pictures image images photo photos drawing drawings illustration "

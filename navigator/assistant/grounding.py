@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from navigator.assistant.english import PASSING, words_of
 
 _END = re.compile(r"(?<=[.!?])[\"”']?\s+|\n+")
-_NUMBER = re.compile(r"\[\s*(\d+)\s*\]|\bnumber (\d+)\b")
+_NUMBER = re.compile(r"\[\s*(\d+)\s*\]|\bnumber (\d+)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“«]([^\"”»]{2,80})[\"”»]|(?<!\w)'([^']{2,80})'(?!\w)")
 _BEHIND = re.compile(r"\[\s*(\d+)\s*\]\s*([^\[\],.;:!?\n]*)")
 _CAPITAL = re.compile(r"(?<=[^\s.!?:\"“\[\]])\s+[\"“'(]?([A-Z][\w']*)")
-_FIGURE = re.compile(r"(?<!\[)\b\w*\d\w*\b(?!\s*\])")
+_FIGURE = re.compile(r"\b\w*\d\w*\b")
 _LIST = re.compile(r"(?m)^\s*(?:[-*]\s*)?(\d{1,2})[.)]\s+")
 _VERBS = frozenset(
-    "is are and or to fit fits look looks show shows would could can has have which because was were for by with seems "
+    "is are does do and or to fit fits look looks show shows would could can has have which because was were for by with seems "
     "match matches as".split()
 )
 LONGEST_TITLE = 8  # words of a title that are looked for
@@ -81,7 +81,7 @@ def strays(sentence: str, found: Found, titles: Titles) -> list[str]:
         "i'll",
         "i've",
     }
-    stated = [*_CAPITAL.findall(sentence), *_FIGURE.findall(sentence)]
+    stated = [*_CAPITAL.findall(sentence), *_FIGURE.findall(_NUMBER.sub(" ", sentence))]
     return wrong + [word for word in stated if not set(words_of(word)) <= known]
 
 

@@ -108,7 +108,7 @@ class Reader:
         elif _NEAREST.search(said) and not subjects(said):
             self.wish = replace(before, nearest=True)
         else:
-            further = bool(FURTHER & set(words_of(said))) and not subjects(said)
+            further = bool(FURTHER & set(words_of(said))) and not subjects(said) and not pointed
             self.wish = replace(self._merged(before, turn, said, pointed), further=further)
         return self.wish
 
