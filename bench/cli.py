@@ -19,6 +19,8 @@ from bench.overhead import overhead
 from bench.page.command import page
 from bench.product.command import product
 from bench.run import run
+from bench.serving.command import serving
+from bench.serving.fuzz import fuzz
 from bench.shadow.command import shadow
 from bench.speed.command import latency
 from bench.taste.command import taste
@@ -34,6 +36,7 @@ COMMANDS: Tree = {
     "cutover": cutover,
     "encoder": encoder,
     "frontier": frontier,
+    "fuzz": fuzz,
     "gold": {"make": make, "check": check, "run": run_gold},
     "graph": {"rank": rank, "scale": scale, "sampler": sampler},
     "language": language,
@@ -42,6 +45,7 @@ COMMANDS: Tree = {
     "overhead": overhead,
     "page": page,
     "product": product,
+    "serving": serving,
     "shadow": shadow,
     "taste": taste,
 }

@@ -36,6 +36,7 @@ class ItemPart(Tolerant):
 
 
 Part = Annotated[TextPart | ImagePart | ItemPart, Field(discriminator="type")]
+ModelName = Annotated[str, Field(max_length=200)]  # is repeated in the answer; a limit also keeps out half a surrogate
 Input = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
@@ -44,7 +45,7 @@ class EmbeddingsRequest(Tolerant):
         extra="ignore", json_schema_extra={"examples": [{"model": "navigator", "input": ["a red flower", "a cat"]}]}
     )
 
-    model: str = "navigator"
+    model: ModelName = "navigator"
     input: (
         Input
         | Annotated[list[Input], Field(min_length=1, max_length=256)]
@@ -109,7 +110,7 @@ class ChatRequest(Tolerant):
         },
     )
 
-    model: str = "navigator"
+    model: ModelName = "navigator"
     messages: Annotated[list[Message], Field(min_length=1, max_length=200)]
     stream: bool = False
     stream_options: StreamOptions | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -18,6 +18,7 @@ class Telemetry:
 
     def __init__(self, usd_per_hour: float | None = None):
         self.registry, self.usd_per_hour = CollectorRegistry(), usd_per_hour
+        ProcessCollector(registry=self.registry)  # CPU seconds, memory, open files
         self._requests = self._counter("requests", "Requests answered", "endpoint", "status")
         self._seconds = self._histogram(
             "request_seconds", "Seconds from the request's arrival to its answer", "endpoint"

@@ -1,0 +1,38 @@
+"""The requests of each load, drawn from a catalogue: route and JSON bodies, none of them twice."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from navigator.contracts import Catalog, UserError
+
+ROUTES = {"search": "/v1/search", "recommend": "/v1/recommend", "recommend-short": "/v1/recommend"}
+BODIES = 20_000
+_HISTORY = {"recommend": 20, "recommend-short": 1}
+
+
+def write_bodies(catalog: Catalog, load: str, path: Path, seed: int) -> None:
+    """One body a line, in a fixed order of the seed; at most BODIES, fewer where the catalogue has not as many words."""
+    rng = np.random.default_rng([seed, *load.encode()])
+    drawn = _searches(catalog, rng) if load == "search" else _histories(catalog, rng, _HISTORY[load])
+    lines = dict.fromkeys(json.dumps(body) for body in drawn)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _searches(catalog: Catalog, rng: np.random.Generator) -> Iterator[dict[str, object]]:
+    rows = catalog.table("items", ["keywords"])["keywords"].to_pylist()
+    words = sorted({keyword for keywords in rows for keyword in keywords or ()})
+    if len(words) < 2:
+        raise UserError("the catalogue's items carry no keywords to draw searches from; leave load search out")
+    for _ in range(BODIES):
+        yield {"text": " ".join(rng.choice(words, size=min(len(words), int(rng.integers(2, 4))), replace=False))}
+
+
+def _histories(catalog: Catalog, rng: np.random.Generator, longest: int) -> Iterator[dict[str, object]]:
+    ids = np.array(catalog.item_ids)
+    for _ in range(BODIES):
+        yield {
+            "history": rng.choice(ids, size=min(len(ids), int(rng.integers(1, longest + 1))), replace=False).tolist()
+        }
