@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from navigator.serve import routes, routes_catalog, routes_chat, routes_events, routes_openai
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 API_VERSION = "1"
 DRAIN_S = 30.0
+
+
+class Files(StaticFiles):
+    """Browsers ask again after ten minutes, and may show the old file while they do."""
+
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        answer = super().file_response(*arguments, **more)
+        answer.headers["Cache-Control"] = "public, max-age=600, stale-while-revalidate=86400"
+        return answer
 
 
 def build_app(
@@ -60,7 +71,7 @@ def build_app(
     answer_errors(app)
     for one in (routes, routes_openai, routes_chat, routes_events, routes_catalog):
         app.include_router(one.router)
-    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+    app.mount("/static", GZipMiddleware(Files(directory=PAGE)), name="static")
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:

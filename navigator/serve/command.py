@@ -13,8 +13,8 @@ def serve(
     model: Path | None = None, index: Path | None = None, catalog: Path | None = None, vectors: Path | None = None,
     encoder: str | None = "auto", releases: Path | None = None, poll_s: float = 1.0, native: Path | None = None,
     host: str = "127.0.0.1", port: int = 8000, batching: ServeOptions = ServeOptions(),  # noqa: B008
-    keys: Path | None = None, insecure: bool = False, hosts: list[str] | None = None, per_minute: float = 600.0, burst: int = 100,
-    audit: Path | None = None, events: Path | None = None, blocked: Path | None = None,
+    keys: Path | None = None, insecure: bool = False, hosts: list[str] | None = None, per_minute: float = 600.0,
+    burst: int = 100, audit: Path | None = None, events: Path | None = None, blocked: Path | None = None,
     device: str = "auto", dtype: str = "auto", drain_s: float = 30.0, notice_s: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Answer searches, recommendations and conversations about a catalogue over HTTP, with a page for people.

@@ -58,7 +58,8 @@ def release(request: Request) -> dict[str, str | int | bool | None]:
     failed = None if watcher is None or watcher.failed is None else watcher.failed.at.isoformat(timespec="seconds")
     return {
         "release": engine.name, "opened_at": engine.created, "items": len(engine.pipeline.store.ids),
-        "encoder": engine.encoder is not None, "native": engine.native is not None, "follows": watcher is not None,
+        "encoder": engine.encoder is not None, "native": engine.native is not None,
+        "events": request.app.state.events is not None, "follows": watcher is not None,
         "cannot_open_since": failed,
     }  # fmt: skip
 

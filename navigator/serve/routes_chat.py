@@ -64,7 +64,7 @@ async def _answer(
 ) -> AsyncIterator[dict[str, Any] | str | Said]:
     """What is known when the answer begins, its pieces, the whole; the release is held until the end."""
     service, until = service_of(request), time.monotonic() + asking.timeout_s
-    with service.talk.held() as talk:
+    with service.talking() as talk:
         plan = await planned(service, talk, asking)
         yield {"id": f"chatcmpl-{secrets.token_hex(12)}", "release": talk.engine.name, "stages_ms": plan.stages_ms}
         async for piece in say(service, talk, asking, plan, until, request.app.state.content_filter):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from navigator.serve.http import REFUSALS, service_of
+from navigator.serve.http import REFUSALS, engine_of
 from navigator.serve.refusal import Refusal
 from navigator.serve.schemas import example
 
@@ -47,7 +47,7 @@ async def events(body: EventsRequest, request: Request) -> EventsAnswer:
     if store is None:
         raise Refusal(503, "events_not_kept", "this server keeps no events; start it with --events DIR", "events")
     request_id = getattr(request.state, "request_id", None)
-    kept = await store.append_async(body.events, system=service_of(request).engine.name, request_id=request_id)
+    kept = await store.append_async(body.events, system=engine_of(request).name, request_id=request_id)
     return EventsAnswer(
         accepted=kept.accepted, duplicates=kept.duplicates,
         refused=[Refused(index=index, reason=reason) for index, reason in kept.refused],

@@ -47,8 +47,8 @@ def run(
     listening = _listen(door.host, port)
     app = build_app(service, door, load_filter(blocked), drain_s=drain_s, **more)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE_S, backlog=BACKLOG,
-        timeout_graceful_shutdown=max(1, round(drain_s)), lifespan="on",
+        app, log_config=None, access_log=False, proxy_headers=False, server_header=False, backlog=BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=max(1, round(drain_s)), lifespan="on",
     )  # fmt: skip
     host, bound = listening.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{bound}/"

@@ -6,7 +6,8 @@ names the one release that gave it.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,16 @@ class Service:
         service.watcher = watcher
         watcher.start(service.use, lambda: service.telemetry.switched(None))
         return service
+
+    @contextmanager
+    def talking(self) -> Iterator[Talk]:
+        """The live release's assistant, which goes on until the block ends, whatever is promoted meanwhile."""
+        while not (talk := self.talk).enter():
+            pass  # it was replaced in this very moment
+        try:
+            yield talk
+        finally:
+            talk.leave()
 
     async def ask(self, kind: str, asked: Any, timeout_s: float | None = None) -> Reply:
         """The answer to one request.

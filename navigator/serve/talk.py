@@ -6,8 +6,6 @@ release until the answer is whole; the last one to leave a replaced release ends
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -45,19 +43,19 @@ class Talk:
         plan.timings_ms["plan"] = round(max(0.0, spent - sum(plan.timings_ms.values())), 3)
         return plan
 
-    @contextmanager
-    def held(self) -> Iterator["Talk"]:
-        """Keeps the batch running until the block ends."""
+    def enter(self) -> bool:
+        """Keep the batch running until `leave`; False where another release answers by now."""
         with self._lock:
-            self._inside += 1
-        try:
-            yield self
-        finally:
-            with self._lock:
-                self._inside -= 1
-                last = self._replaced and not self._inside
-            if last:
-                self._end()
+            if not self._replaced:
+                self._inside += 1
+            return not self._replaced
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            last = self._replaced and not self._inside
+        if last:
+            self._end()
 
     def replaced(self) -> None:
         """Another release answers from now on."""
