@@ -56,8 +56,9 @@ class Titles:
 
 
 def plain(text: str) -> str:
-    """A text whose lists are numbered as the items are: "1." or "1)" at the begin of a line is [1]."""
-    return _LIST.sub(r"[\1] ", text)
+    """A text whose lists are numbered as the items are, "1." at the begin of a line is [1], and stand in one sentence."""
+    text = _LIST.sub(r"[\1] ", text)
+    return re.sub(r"(?<=[^\s.!?:,])\s*\n+\s*(?=\[)", ", ", re.sub(r":\s*\n+\s*", ": ", text))
 
 
 def sentences(text: str) -> list[str]:
