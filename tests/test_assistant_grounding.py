@@ -38,6 +38,11 @@ def test_a_sentence_names_only_what_was_found_or_what_the_user_wrote(sentence, w
     assert sorted(set(strays(sentence, FOUND, TITLES))) == sorted(wrong)
 
 
+def test_a_title_with_a_comma_of_its_own_is_its_title():
+    cats = Found(("i1",), ("Cani e gatti, Cat and dog",))
+    assert strays("[1] Cani e gatti, Cat and dog.", cats, Titles(cats.titles)) == []
+
+
 def test_titles_are_found_in_a_row_the_longest_first():
     assert TITLES.named("An old red car, or a RED car? A map of Finland!") == [
         ("old", "red", "car"), ("red", "car"), ("map", "of", "finland"),

@@ -110,7 +110,7 @@ def _misnamed(number: int, behind: str, found: Found) -> bool:
     if not words or words[0] in _VERBS or not 1 <= number <= len(found.titles):
         return False
     title = words_of(found.titles[number - 1])
-    return words[: len(title)] != title
+    return words[: len(title)] != title and title[: len(words)] != words  # a title's own comma or point ends it early
 
 
 def _within(words: Sequence[str], longer: Sequence[str]) -> bool:
