@@ -86,12 +86,12 @@ class Gate:
         """Judges sentences that were not judged yet; returns what of them stays, as it is to be shown."""
         before = len(self._kept)
         for sentence in said[self._judged :]:
-            whole = sentence.rstrip("\"')").endswith((".", "!", "?"))
+            whole = sentence.rstrip("\"')").endswith((".", "!", "?")) or named(sentence, self.plan.found)
             wrong = strays(sentence, self.plan.found, self._titles) or degenerate(sentence)
             if wrong or not whole or sentence in self._kept:
                 self.removed += 1
             else:
-                self._kept.append(sentence)
+                self._kept.append(sentence if sentence.rstrip("\"')”")[-1:] in (".", "!", "?") else f"{sentence}.")
         self._judged = max(self._judged, len(said))
         fresh = " ".join(self._kept[before:])
         return f" {fresh}" if before and fresh else fresh

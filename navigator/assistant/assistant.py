@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from navigator.assistant.conversation import Turn, check
 from navigator.assistant.decide import Decider
 from navigator.assistant.finding import Filters, Finder, Hits
 from navigator.assistant.grounding import Found, Titles
+from navigator.assistant.guide import BEGIN, Guide, opening_tokens
 from navigator.assistant.requests import Prompt
 from navigator.assistant.stock import Stock
 from navigator.assistant.wish import Reader, Wish
@@ -89,6 +90,7 @@ class Assistant:
         self.stock = Stock.of(pipeline.catalog, self.store, recommender.text_vectors, self.processor.tokenizer)
         self.finder = Finder(pipeline, self.stock)
         self.decider = Decider(recommender)
+        self._opening = opening_tokens(self.processor.tokenizer)
         self.titles = Titles(pipeline.titles.values())
         self._remembered: OrderedDict[tuple, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
@@ -117,7 +119,7 @@ class Assistant:
         found = Found(tuple(items), tuple(self.pipeline.titles.get(item) or "" for item in items), user)
         searched = round((time.perf_counter() - started) * 1000, 3)
         scores = [] if refused or not sought else hits.scores
-        made, dropped = (None, 0) if refused or (sought and not items) else self._prompt(turns, found)
+        made, dropped = (None, 0) if refused or (sought and not items) else self._prompt(turns, found, wish)
         self._remember(turns, retrieval, found.items)
         return Plan(
             found, scores, sought, refused, wish, made, self._reply(wish, found, sought, refused), dropped,
@@ -174,12 +176,17 @@ class Assistant:
             )
         return np.asarray(self.encode_pictures(list(pictures)), np.float32)
 
-    def _prompt(self, turns: Sequence[Turn], found: Found) -> tuple[Prompt, int]:
+    def _prompt(self, turns: Sequence[Turn], found: Found, wish: Wish) -> tuple[Prompt, int]:
         pictures = [picture for turn in turns for picture in turn.pictures]
         read = np.zeros((0, self.store.dim), np.float32)
         if pictures:
             read = as_stored(self._encoded(pictures), self.store.content_dim, self.store.dim)
-        return writing.prompt(self.processor, self.store, turns, read, found, self.context_tokens)
+        prompt, dropped = writing.prompt(self.processor, self.store, turns, read, found, self.context_tokens)
+        guide = self._guide(found) if found.items and not wish.about else None
+        return replace(prompt, guide=guide), dropped
+
+    def _guide(self, found: Found) -> Guide:
+        return Guide(found, self.processor.tokenizer, self._opening, "" if self.decider.emits else BEGIN)
 
     def _reply(self, wish: Wish, found: Found, sought: bool, refused: bool) -> str:
         if refused:

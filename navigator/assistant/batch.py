@@ -186,7 +186,8 @@ class ContinuousBatch:
         logits, done = self.model.lm_head(hidden).float(), []
         for own, n in zip(logits, numbers, strict=True):
             row = self._rows[n]
-            token = next_token(own, row.said, self._forbidden, row.temperature, row.no_repeat, row.drawn_by)
+            allowed = row.prompt.guide(row.said) if row.prompt.guide else None
+            token = next_token(own, row.said, self._forbidden, row.temperature, row.no_repeat, row.drawn_by, allowed)
             if token != self._end:
                 row.said.append(token)
                 tell(row, token)

@@ -25,15 +25,14 @@ PASSING = frozenset(
     "would should will may might must want wanted need needed like liked love looking look find found get give show "
     "see search seek shows shown suggest recommend please thanks thank hello hi hey ok okay yes no not just really "
     "very quite rather too so also then now more other others another else different similar same again still only "
-    "about around near kind sort nearest close closest come comes forget never mind prefer "
-    "either neither cheap cheaper expensive "
-    "price priced affordable type style way bit little lot lots few many much most better best nice good great cool "
-    "pretty beautiful lovely fun funny simple plain right fit fits suitable use using used make making made project "
-    "purpose let let's go goes going picture pictures image images photo photos drawing drawings illustration "
-    "illustrations clipart clip art icon icons graphic graphics item items result results option options first "
-    "second third fourth fifth sixth last previous next without except instead than into out up down over under off "
-    "all every each both such if because actually maybe perhaps anyway new topic change subject back got you've i've "
-    "don't doesn't isn't aren't hmm well oh add keep bring holding wearing having".split()
+    "about around near kind sort nearest close closest come comes forget never mind prefer either neither cheap "
+    "cheaper expensive price priced affordable type style way bit little lot lots few many much most better best "
+    "nice good great cool pretty beautiful lovely fun funny simple plain right fit fits suitable use using used make "
+    "making made project purpose let let's go goes going picture pictures image images photo photos drawing drawings "
+    "illustration illustrations clipart clip art icon icons graphic graphics item items result results option "
+    "options first second third fourth fifth sixth last previous next without except instead than into out up down "
+    "over under off all every each both such if because actually maybe perhaps anyway new topic change subject back "
+    "got you've i've don't doesn't isn't aren't hmm well oh add keep bring holding wearing having".split()
 )
 COLOURS = frozenset(
     "red blue green yellow orange purple pink brown black white grey gray golden gold silver violet turquoise beige".split()

@@ -56,8 +56,9 @@ class Titles:
 
 
 def plain(text: str) -> str:
-    """A text whose lists are numbered as the items are: "1." or "1)" at the begin of a line is [1]."""
-    return _LIST.sub(r"[\1] ", text)
+    """A text whose lists are numbered as the items are, "1." at the begin of a line is [1], and stand in one sentence."""
+    text = _LIST.sub(r"[\1] ", text)
+    return re.sub(r"(?<=[^\s.!?:,])\s*\n+\s*(?=\[)", ", ", re.sub(r":\s*\n+\s*", ": ", text))
 
 
 def sentences(text: str) -> list[str]:
@@ -109,7 +110,7 @@ def _misnamed(number: int, behind: str, found: Found) -> bool:
     if not words or words[0] in _VERBS or not 1 <= number <= len(found.titles):
         return False
     title = words_of(found.titles[number - 1])
-    return words[: len(title)] != title
+    return words[: len(title)] != title and title[: len(words)] != words  # a title's own comma or point ends it early
 
 
 def _within(words: Sequence[str], longer: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ class RoomyLayer(DynamicLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write new columns behind the kept ones; returns all of them."""
+        assert self.keys is not None and self.values is not None
         used = self.keys.shape[-2]
         wanted = used + key_states.shape[-2]
         if wanted > self._buffers[0].shape[-2]:
@@ -33,7 +34,7 @@ class RoomyLayer(DynamicLayer):
         for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[..., used:wanted, :] = new
         self._show(wanted)
-        return self.keys, self.values
+        return self.keys, self.values  # type: ignore[return-value]
 
     def _show(self, used: int) -> None:
         self.keys, self.values = (buffer[..., :used, :] for buffer in self._buffers)
@@ -42,7 +43,7 @@ class RoomyLayer(DynamicLayer):
 def kept(layers: list[tuple[torch.Tensor, torch.Tensor]]) -> DynamicCache:
     """A cache of these keys and values, each (B, heads, L, size), with room for more."""
     cache = DynamicCache()
-    cache.layers = [RoomyLayer(keys, values) for keys, values in layers]
+    cache.layers = [RoomyLayer(keys, values) for keys, values in layers]  # type: ignore[assignment]
     return cache
 
 

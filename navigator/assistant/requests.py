@@ -1,6 +1,6 @@
 """A request for an answer, from the line before the batch to its end: what it reads, what it has said, who waits for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -15,10 +15,12 @@ class Prompt:
     """Attributes:
     ids: token ids, every item already as `tokens_per_item` placeholders.
     items: (n, D) float32 what the tower reads of the items, in reading order.
+    guide: from the tokens said so far to those that may follow, None for any; see navigator.assistant.guide.
     """
 
     ids: list[int]
     items: np.ndarray
+    guide: Callable[[Sequence[int]], list[int] | None] | None = None
 
 
 @dataclass(frozen=True)
