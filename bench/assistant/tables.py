@@ -52,8 +52,8 @@ def protocol(options: Options) -> list[str]:
         "Refused is what the server says of itself. Precision, recall and F1 are over turns that expect items or a refusal.",
         f"Intervals: 95 % percentile bootstrap over conversations, {RESAMPLES:,} resamples, seed {options.seed}. Latency is "
         "that of one client, whole answer, over answered requests.",
-        "The set was written and judged by the authors of this bench, from pools of word search, text search with two encoders "
-        "and graph neighbours, by looking at the pictures; nobody else judged it (bench/assistant/README.md).",
+        "The set was written and judged by the authors of this bench, from pools of word search, text search with two "
+        "encoders, by looking at the pictures; nobody else judged it (bench/assistant/README.md).",
     ]
 
 
