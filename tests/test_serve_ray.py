@@ -15,8 +15,7 @@ from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from navigator.contracts import UserError
-from navigator.serve.options import ServeOptions
-from navigator.serve.ray_app import DEPLOYMENT, Named, RayArgs, application, replica_app
+from navigator.serve.ray_app import DEPLOYMENT, Named, RayArgs, application, deployment, replica_app
 from serve_worlds import World, client_of, service_of
 
 CONFIG = Path(__file__).parents[1] / "configs/serve/ray.yaml"
@@ -25,7 +24,7 @@ HISTORIES = [["i00", "i01"], ["i30"], ["i07", "i09", "i44"]]
 
 def args(world: World) -> RayArgs:
     return RayArgs(
-        model=str(world.home / "model"), index=str(world.home / "index"), catalog=str(world.catalog), device="cpu",
+        model=world.home / "model", index=world.home / "index", catalog=world.catalog, device="cpu",
         dtype="float32", threads=1, per_minute=0,
     )  # fmt: skip
 
@@ -33,10 +32,10 @@ def args(world: World) -> RayArgs:
 def test_the_shipped_yaml_is_what_the_application_takes():
     (app,) = yaml.safe_load(CONFIG.read_text())["applications"]
     assert app["import_path"] == f"{application.__module__}:{application.__name__}"
-    ServeOptions(**RayArgs(**app["args"]).batching)  # type: ignore[arg-type]
-    (deployment,) = app["deployments"]
-    assert deployment["name"] == DEPLOYMENT
-    assert deployment["max_ongoing_requests"] > ServeOptions().queue + ServeOptions().batch_size
+    options = RayArgs(**app["args"]).batching
+    (one,) = app["deployments"]
+    assert one["name"] == DEPLOYMENT
+    assert one["max_ongoing_requests"] > options.queue + options.batch_size
 
 
 def test_an_unknown_argument_is_named():
@@ -64,7 +63,7 @@ def address(world: World) -> Iterator[str]:
     serve = pytest.importorskip("ray.serve", reason="the extra `ray-serve` is not installed", exc_type=ImportError)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     serve.start(http_options={"host": "127.0.0.1", "port": 18_431})
-    serve.run(application(args(world)).deployment.options(num_replicas=2).bind(), name="navigator")
+    serve.run(deployment(args(world)).options(num_replicas=2).bind(), name="navigator")
     yield "http://127.0.0.1:18431"
     serve.shutdown()
     ray.shutdown()

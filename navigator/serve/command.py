@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from navigator.contracts import UserError
 from navigator.contracts.manifest import read_manifest
 from navigator.serve.options import ServeOptions
+
+if TYPE_CHECKING:
+    from navigator.serve.service import Service
 
 
 def serve(
@@ -56,27 +59,37 @@ def serve(
     from navigator.serve.door.options import DoorOptions
 
     check_binding(host, keys is not None, insecure)
+    from navigator.events.store import EventStore
+    from navigator.serve.run import run
+
+    service = open_service(model, index, catalog, vectors, encoder, releases, poll_s, native, batching, device, dtype)
+    door = DoorOptions(host, tuple(hosts or ()), keys, insecure, audit, per_minute, burst)
+    store = None if events is None else EventStore.open(events)
+    return run(service, door, port, blocked, drain_s, notice_s, events=store)
+
+
+def open_service(
+    model: Path | None, index: Path | None, catalog: Path | None, vectors: Path | None, encoder: str | None,
+    releases: Path | None, poll_s: float, native: Path | None, batching: ServeOptions, device: str, dtype: str,
+) -> "Service":  # fmt: skip
+    """What answers, of one model or of the live release; the arguments are those of `serve`.
+
+    Raises:
+        UserError: parts are missing, broken, not of each other, or given besides --releases.
+    """
     if releases is None:
         one, its_index, its_vectors, shown = _parts(model, index, catalog, vectors)
         reader = encoder_of(its_vectors) if encoder == "auto" else None if encoder in (None, "none") else encoder
     elif (given := model or index or catalog or vectors) is not None:
         raise UserError(f"--releases and {given} were given; a release has its own parts, so leave one of them away")
-    from navigator.events.store import EventStore
     from navigator.serve.engine import Engine
     from navigator.serve.following import follow_releases
-    from navigator.serve.run import run
     from navigator.serve.service import Service
 
-    if releases is None:
-        engine = Engine.open(
-            one.name, one, its_index, its_vectors, shown, reader, native, device=device, dtype=dtype
-        )  # fmt: skip
-        service = Service(engine, batching)
-    else:
-        service = follow_releases(releases, poll_s, native, batching, device, dtype)
-    door = DoorOptions(host, tuple(hosts or ()), keys, insecure, audit, per_minute, burst)
-    store = None if events is None else EventStore.open(events)
-    return run(service, door, port, blocked, drain_s, notice_s, events=store)
+    if releases is not None:
+        return follow_releases(releases, poll_s, native, batching, device, dtype)
+    engine = Engine.open(one.name, one, its_index, its_vectors, shown, reader, native, device=device, dtype=dtype)
+    return Service(engine, batching)
 
 
 def _parts(

@@ -10,7 +10,8 @@ class ServeOptions:
     """Attributes:
     batch_size: requests answered together, at most; 1 is no batching.
     window_ms: how long the first of a batch waits to be joined while the worker is idle.
-    queue: requests of one kind that may wait; over it 429.
+    queue: requests of one kind that may wait; over it 429. By default one batch: whoever is let in waits for the batch at
+        work and is in the next, so even in an overload an answer takes two batches at most.
     timeout_s: deadline of a request that names none (X-Timeout-Ms); over it 504.
     chat_rows: conversations that are answered at the same time.
     chat_queue: conversations that may wait.
@@ -19,7 +20,7 @@ class ServeOptions:
 
     batch_size: int = 16
     window_ms: float = 2.0
-    queue: int = 64
+    queue: int = 16
     timeout_s: float = 30.0
     chat_rows: int = 16
     chat_queue: int = 32
