@@ -99,11 +99,13 @@ def listening(service: Service, folder: Path) -> Iterator[str]:
 
 def door_options(folder: Path, **more: Any) -> DoorOptions:
     """Without a limit on requests a minute, and with the audit log where the test may write."""
-    return DoorOptions(**{"per_minute": 0.0, "audit": folder / "door.audit.jsonl"} | more)
+    settings: dict[str, Any] = {"per_minute": 0.0, "audit": folder / "door.audit.jsonl"}
+    return DoorOptions(**settings | more)
 
 
 def service_of(engine: Engine, **options: Any) -> Service:
-    return Service(engine, ServeOptions(**{"window_ms": 0.0} | options))
+    settings: dict[str, Any] = {"window_ms": 0.0}
+    return Service(engine, ServeOptions(**settings | options))
 
 
 def data_url(colour: tuple[int, int, int] = (220, 30, 30), side: int = 20) -> str:

@@ -34,7 +34,7 @@ def test_the_openapi_holds_what_it_says(address: str, tmp_path: Path):
 
 
 def test_broken_requests_are_refused_and_the_server_goes_on(
-    address: str, world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    address: str, world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(fuzz_module, "_SETTLED_S", 0.0)
     told = fuzz_module.fuzz(address, world.catalog, count=150, warm_up=20, timeout_s=20)
@@ -57,6 +57,15 @@ def test_the_requests_that_are_broken_are_answered_whole(engine: Engine, tmp_pat
         for path, body in valid_bodies(ITEMS):
             if path not in ("/v1/events", "/v1/chat/completions", "/v1/admin/reload"):
                 assert client.post(path, json=body).status_code == 200, (path, body)
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/chat/completions"])
+def test_half_a_surrogate_is_no_name_of_a_model(engine: Engine, tmp_path: Path, path: str):
+    """The answer repeats the name, and could not be written: found by the mutations."""
+    body = b'{"input": "a", "messages": [{"role": "user", "content": "a"}], "model": "\\ud800"}'
+    with client_of(service_of(engine), tmp_path) as client:
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "model")
 
 
 def test_mutations_come_from_the_seed_and_leave_nothing_out():
