@@ -81,9 +81,9 @@ def client_of(service: Service, folder: Path, **door: Any) -> Iterator[TestClien
 
 
 @contextmanager
-def listening(service: Service, folder: Path) -> Iterator[str]:
-    """The address of a server that really listens on loopback, for clients that bring their own HTTP."""
-    config = uvicorn.Config(build_app(service, door_options(folder)), port=0, log_config=None, lifespan="on")
+def listening(service: Service, folder: Path, **more: Any) -> Iterator[str]:
+    """The address of a server that really listens on loopback, for clients that bring their own HTTP; `more` to build_app."""
+    config = uvicorn.Config(build_app(service, door_options(folder), **more), port=0, log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -8,7 +8,11 @@ import numpy as np
 
 from navigator.contracts import Catalog, UserError
 
-ROUTES = {"search": "/v1/search", "recommend": "/v1/recommend", "recommend-short": "/v1/recommend"}
+ROUTES = {
+    "search": "/v1/search", "recommend": "/v1/recommend", "recommend-short": "/v1/recommend",
+    "chat": "/v1/chat/completions",
+}  # fmt: skip
+CHAT_TOKENS = 24
 BODIES = 20_000
 _HISTORY = {"recommend": 20, "recommend-short": 1}
 
@@ -16,18 +20,32 @@ _HISTORY = {"recommend": 20, "recommend-short": 1}
 def write_bodies(catalog: Catalog, load: str, path: Path, seed: int) -> None:
     """One body a line, in a fixed order of the seed; at most BODIES, fewer where the catalogue has not as many words."""
     rng = np.random.default_rng([seed, *load.encode()])
-    drawn = _searches(catalog, rng) if load == "search" else _histories(catalog, rng, _HISTORY[load])
+    if load == "search":
+        drawn: Iterator[dict[str, object]] = ({"text": words} for words in _words(catalog, rng))
+    elif load == "chat":
+        drawn = (_turn(words) for words in _words(catalog, rng))
+    else:
+        drawn = _histories(catalog, rng, _HISTORY[load])
     lines = dict.fromkeys(json.dumps(body) for body in drawn)
     path.write_text("\n".join(lines) + "\n")
 
 
-def _searches(catalog: Catalog, rng: np.random.Generator) -> Iterator[dict[str, object]]:
+def _words(catalog: Catalog, rng: np.random.Generator) -> Iterator[str]:
     rows = catalog.table("items", ["keywords"])["keywords"].to_pylist()
     words = sorted({keyword for keywords in rows for keyword in keywords or ()})
     if len(words) < 2:
-        raise UserError("the catalogue's items carry no keywords to draw searches from; leave load search out")
+        raise UserError(
+            "the catalogue's items carry no keywords to draw words from; leave the loads search and chat out"
+        )
     for _ in range(BODIES):
-        yield {"text": " ".join(rng.choice(words, size=min(len(words), int(rng.integers(2, 4))), replace=False))}
+        yield " ".join(rng.choice(words, size=min(len(words), int(rng.integers(2, 4))), replace=False))
+
+
+def _turn(words: str) -> dict[str, object]:
+    return {
+        "messages": [{"role": "user", "content": f"show me {words}"}], "max_tokens": CHAT_TOKENS,
+        "retrieval": {"mode": "always"},
+    }  # fmt: skip
 
 
 def _histories(catalog: Catalog, rng: np.random.Generator, longest: int) -> Iterator[dict[str, object]]:

@@ -24,7 +24,7 @@ def serving(
         compare: of a server that answers one request at a time.
         out: report folder to write.
         loads: search (two or three keywords; none twice, so that no text is remembered), recommend (histories of 1 to 20
-            items), recommend-short (of one item). Default all.
+            items), recommend-short (of one item), chat (one turn of two or three keywords, 24 tokens). Default all.
         concurrency: numbers of clients, each of which sends its next request when its last is answered. Default
             1,2,4,8,16,32,64.
         seconds: of every measurement; as long a warm-up goes before a server's first.

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.provenance import command_words
 
-LOADS = ("search", "recommend", "recommend-short")
+LOADS = ("search", "recommend", "recommend-short", "chat")
 BATCHED, UNBATCHED = "batched", "unbatched"
 
 
