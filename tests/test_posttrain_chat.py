@@ -90,6 +90,15 @@ def test_one_fold_s_boards_are_never_asked_in_another_s_name(chat_world):
         assert asked == own
 
 
+def test_a_drawn_batch_asks_one_fold_alone(chat_world):
+    """Fold 0 holds one of the two titled boards, or both or none: whichever, a batch of the other fold has no wish of it."""
+    pool = talk_pool(chat_world, "train", 2, 0)
+    for fold in range(FOLDS):
+        others = {b.items for b in BOARDS if fold_of(b.owner, FOLDS) != fold}
+        drawn = [e for step in range(20) for e in draw_chat(chat_world, 8, 0, step, CONFIG.shape, fold, pool)]
+        assert not others & {e.positives for e in drawn}
+
+
 def test_held_out_lines_speak_of_items_that_training_never_shows(chat_world):
     spared = [title_of(chat_world, int(i)) for i in chat_world.spared]
     held = draw_searches(chat_world, "valid", 60, np.random.default_rng(0), SHAPE)
@@ -155,7 +164,7 @@ def test_what_no_learning_changes_is_read_once(chat_world):
         assert loss(batch) == pytest.approx(first) and module.tokens == 0
         other = StepBatch("chat", [*examples], np.zeros(0, np.int64), 0)  # another fold's vectors are others
         module.items.sets.insert(0, module.items.sets[0].flip(0))
-        assert loss(other) != pytest.approx(first) and module.tokens == read
+        assert loss(other) != pytest.approx(first) and 0 < module.tokens < read  # what shows no item is known
     finally:
         model.model.requires_grad_(True)
 
@@ -211,6 +220,19 @@ def test_own_answers_are_what_the_model_says_by_itself(chat_world):
             logits[barred] = -torch.inf
             said.append(int(logits.argmax()))
         assert list(example.answer) == said
+
+
+def test_the_token_is_never_an_own_answer(chat_world):
+    head = chat_world.recommender.model.lm_head.emission
+    kept = head.bias.detach().clone()
+    try:
+        torch.nn.init.constant_(head.bias, 1e3)  # it would say nothing else
+        said = [
+            token for e in self_answered(chat_world, talk_pool(chat_world, "train", 6, 0), "") for token in e.answer
+        ]
+    finally:
+        head.bias.data.copy_(kept)
+    assert said and chat_world.recommender.processor.retrieve_token_id not in said
 
 
 def test_without_an_encoder_or_a_weight_there_is_no_chat(stock, task_store):

@@ -191,6 +191,17 @@ def test_an_untrained_model_is_not_said_to_emit(stock, task_store):
     assert told["valid"]["recall"] == 0.0 and told["valid"]["precision"] is None
 
 
+@pytest.mark.parametrize("missed, false, shown", [(0, 0, True), (3, 0, False), (0, 3, False)])
+def test_precision_and_recall_must_both_be_enough(stock, task_store, monkeypatch, missed, false, shown):
+    """Ten wishes at 2, ten remarks at -2, and some wishes or remarks far on the wrong side."""
+    world = make_world(stock, task_store)
+    found = Measured(np.array([2.0] * 10 + [-9.0] * missed), np.array([-2.0] * 10 + [9.0] * false), None)
+    monkeypatch.setattr(HeldOut, "measured", lambda *_: found)
+    told = settle(world, HeldOut([], [], [], []), 0)
+    assert told["emits_retrieve"] == world.recommender.model.config.emits_retrieve == shown
+    assert told["valid"]["hits"] == 10 and told["valid"]["false"] == false and told["test"] == told["valid"]
+
+
 @pytest.mark.parametrize("fall, kept", [(0.05, 0), (0.2, 2)])
 def test_weights_that_cost_a_held_figure_too_much_are_not_kept(stock, task_store, tmp_path, fall, kept):
     world = make_world(stock, task_store)

@@ -27,7 +27,7 @@ TALKS = ("talk", "about_words", "about_item", "after")
 WORDS = "{words}"
 BY_TEXT = 0.5  # share of the wishes in words alone that take them from an item's text instead of a board's title
 EARLIER = 0.25  # how often an exchange comes before a turn that needs none
-POOL = 64  # conversations without a search that a run learns from
+POOL = 150  # conversations without a search that a run learns from
 TITLE_WORDS = 5  # of an item's text, in wishes and in lists
 
 Message = dict[str, Any]
@@ -66,9 +66,9 @@ def turns(part: str) -> dict[str, list[str]]:
 def draw_chat(
     world: World, size: int, seed: int, step: int, shape: Shape, fold: int, pool: Sequence[ChatExample]
 ) -> list[ChatExample]:
-    """A step's examples: wishes of owners of one fold (where there are folds), and as many conversations of `pool`."""
+    """A step's examples: wishes of owners of one fold (where there are folds), and as many conversations of `pool` in turn."""
     rng = np.random.default_rng([seed, step, 2])
-    talks = [_one(pool, rng) for _ in range(size // 2)]
+    talks = [pool[(step * (size // 2) + n) % len(pool)] for n in range(size // 2)]
     return [*draw_searches(world, "train", size - len(talks), rng, shape, fold), *talks]
 
 

@@ -19,9 +19,9 @@ from train.world import World
 if TYPE_CHECKING:
     from train.objective import Objective, StepBatch
 
-ANSWER = 8  # first tokens of an answer that are learned
+ANSWER = 4  # first tokens of an answer that are learned
 TURNS = 3  # of a conversation that are read, the newest; as in navigator.assistant.decide
-AT_ONCE = 16  # conversations read in one pass
+AT_ONCE = 8  # conversations read in one pass
 
 
 def prompt_ids(processor: Any, example: ChatExample) -> list[int]:
@@ -84,7 +84,7 @@ def chat_losses(objective: "Objective", examples: list[ChatExample], batch: "Ste
 
 def answer_states(
     world: World, examples: Sequence[ChatExample], pixels: Callable[[list[int]], torch.Tensor], memory: dict[Any, torch.Tensor],
-    fold: int = SERVED, at_once: int = 0,
+    fold: int = SERVED,
 ) -> tuple[list[torch.Tensor], int]:  # fmt: skip
     """Hidden states where each conversation is answered, and how many tokens were read for them.
 
@@ -96,18 +96,18 @@ def answer_states(
         pixels: what the tower reads of items.
         memory: what is known.
         fold: whose vectors `pixels` gives.
-        at_once: conversations a pass; 0 is all.
 
     Returns:
         for each (A + 1, H): before each of its A answer tokens, and at the last one.
     """
     recommender = world.recommender
     fixed = not any(parameter.requires_grad for parameter in recommender.model.model.parameters())
-    keys = [(fold, repr(example.messages), example.answer) for example in examples]
+    keys = [(fold if shown_items([e]) else SERVED, repr(e.messages), e.answer) for e in examples]
     new = [n for n, key in enumerate(keys) if not fixed or key not in memory]
+    new.sort(key=lambda n: len(keys[n][1]))  # rows of like length waste little padding
     fresh, tokens = {}, 0
-    for at in range(0, len(new), at_once or len(new) or 1):
-        some = new[at : at + (at_once or len(new))]
+    for at in range(0, len(new), AT_ONCE):
+        some = new[at : at + AT_ONCE]
         chosen = [examples[n] for n in some]
         inputs = chat_inputs(recommender.processor, chosen)
         tokens += int(inputs["attention_mask"].sum())
@@ -127,10 +127,11 @@ def self_answered(world: World, examples: Sequence[ChatExample], name: str = "ow
     recommender = world.recommender
     learning = recommender.model.training
     recommender.model.eval()
-    found: list[ChatExample] = []
-    for at in tqdm(range(0, len(examples), AT_ONCE), desc=name, disable=not name):
-        own = list(examples[at : at + AT_ONCE])
-        found += [replace(one, answer=answer) for one, answer in zip(own, _greedy(world, own), strict=True)]
+    found, order = list(examples), sorted(range(len(examples)), key=lambda n: len(repr(examples[n].messages)))
+    for at in tqdm(range(0, len(order), AT_ONCE), desc=name, disable=not name):
+        some = order[at : at + AT_ONCE]
+        for n, answer in zip(some, _greedy(world, [examples[n] for n in some]), strict=True):
+            found[n] = replace(examples[n], answer=answer)
     recommender.model.train(learning)
     return found
 

@@ -14,7 +14,7 @@ from navigator.contracts.signals import Query
 from navigator.emission import retrieve_log_odds
 from navigator.metrics import nearest, per_query
 from train.chat import PARTS, ChatExample, draw_searches, talk_pool, wish
-from train.chat_step import AT_ONCE, answer_states
+from train.chat_step import answer_states
 from train.tasks import Shape
 from train.world import World
 
@@ -59,7 +59,7 @@ class HeldOut:
             return torch.from_numpy(recommender.pixels(rows)).to(recommender.device)
 
         asked = [*self.wishes, *self.searches, *self.talks]
-        ends, _ = answer_states(world, asked, pixels, self.memory, at_once=AT_ONCE)
+        ends, _ = answer_states(world, asked, pixels, self.memory)
         odds = retrieve_log_odds(model, torch.stack([end[0] for end in ends])).cpu().numpy()
         queries = None
         if self.wishes:
