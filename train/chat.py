@@ -154,5 +154,5 @@ def _item(world: World, part: str, rng: np.random.Generator) -> int:
     return int(_one(world.described if part == "train" or not len(world.spared) else world.spared, rng))
 
 
-def _one(found: Sequence[Any], rng: np.random.Generator) -> Any:
+def _one(found: Sequence[Any] | np.ndarray, rng: np.random.Generator) -> Any:
     return found[int(rng.integers(len(found)))]
