@@ -3,8 +3,9 @@
 import pytest
 
 from navigator.assistant.conversation import ItemPart, Turn
-from navigator.assistant.english import stem, subjects
-from navigator.assistant.wish import Reader, Wish, small_talk
+from navigator.assistant.english import naming, stem, subjects
+from navigator.assistant.small_talk import small_talk
+from navigator.assistant.wish import Reader, Wish
 
 
 def first_with(words: str, items) -> str:
@@ -39,6 +40,8 @@ def said(*turns: str | Turn, shown: tuple[str, ...] = ()) -> Wish:
         (("flags of Africa without Kenya", "with Kenya please"), "kenya flags africa", ""),
         (("a cat, not a black one",), "cat", "black"),
         (("cat and dog", "no dogs"), "cat", "dogs"),
+        (("a skull", "for the other table, mushrooms"), "table mushrooms", ""),
+        (("a skull", "for a pirate party"), "pirate party skull", ""),
     ],
 )
 def test_a_turn_refines_the_wish_or_begins_another(turns, words, ruled_out):
@@ -98,6 +101,58 @@ def test_thanks_and_greetings_leave_the_wish_as_it_was():
         "",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("How are you?", "greeting"),
+        ("Hi! What can you do?", "greeting"),
+        ("who made you", "greeting"),
+        ("Where do your pictures come from?", "greeting"),
+        ("what is the weather like", "greeting"),
+        ("Thanks, that's all.", "thanks"),
+        ("Great, those are exactly right. Have a nice day!", "thanks"),
+        ("Thank you, I love the little boats.", "thanks"),
+        ("Thanks! Now a dog.", ""),
+        ("Thanks, do you have a dog?", ""),
+        ("Hello, I need a boat", ""),
+        ("That is too dark.", ""),
+        ("Can you draw me a dog?", ""),
+        ("What would you put on a birthday card?", ""),
+        ("How many dogs do you have?", ""),
+        ("a picture of the weather", ""),
+        ("a thank you card", ""),
+        ("thank you cards", ""),
+        ("a card that says how much I love you", ""),
+    ],
+)
+def test_small_talk_is_what_wants_nothing_found_in_any_clause(said, kind):
+    assert small_talk(said.casefold()) == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("A skull for a pirate party.", "skull"),
+        ("And for the other table, mushrooms.", "mushrooms"),
+        ("I am looking for a dog with a bone", "dog"),
+        ("the logo of the company", "logo company"),
+        ("My board is called music lessons. I need notes and clefs.", "notes clefs"),
+        ("Things that a baby drinks from", ""),
+        ("Half behind a cloud", "half"),
+        ("that zebra", "zebra"),
+    ],
+)
+def test_what_is_wanted_is_told_from_what_it_is_for_and_what_goes_with_it(said, names):
+    assert " ".join(naming(said)) == names
+
+
+def test_names_are_kept_while_a_wish_is_refined_and_go_when_ruled_out():
+    assert said("a skull for a party", "with bones").named == ["skull"]
+    assert said("a skull", "one hat as well").named[:1] == ["hat"]
+    assert said("a skull and a hat", "without a hat").named == ["skull"]
+    assert said("a red skull for a party").named == ["skull"]
 
 
 def test_what_comes_nearest_and_what_else_there_is_keep_the_words():

@@ -162,7 +162,7 @@ class Assistant:
         """Only words are judged: what is near to an item or a picture is what was asked for."""
         if wish.nearest or wish.items or wish.pictures or hits.cosine is None:
             return False
-        return self.stock.lacks(wish.heads, hits.cosine)
+        return self.stock.lacks(wish.named, wish.heads, hits.cosine)
 
     def _picture(self, wish: Wish) -> np.ndarray | None:
         if not wish.pictures:

@@ -32,7 +32,8 @@ PASSING = frozenset(
     "illustration illustrations clipart clip art icon icons graphic graphics item items result results option "
     "options first second third fourth fifth sixth last previous next without except instead than into out up down "
     "over under off all every each both such if because actually maybe perhaps anyway new topic change subject back "
-    "got you've i've don't doesn't isn't aren't hmm well oh add keep bring holding wearing having".split()
+    "got you've i've don't doesn't isn't aren't hmm well oh add keep bring holding wearing having mean meant called "
+    "named among behind beside between below above inside outside during while until".split()
 )
 COLOURS = frozenset(
     "red blue green yellow orange purple pink brown black white grey gray golden gold silver violet turquoise beige".split()
@@ -47,6 +48,10 @@ ASKING = frozenset("show find need want search looking look give suggest recomme
 FURTHER = frozenset("more other others another else different similar further additional again".split())
 REFINING = frozenset(
     "but without no not instead only with in for rather make same similar different like except".split()
+)
+PREPOSITIONS = frozenset(
+    "for with in on at by from about around among behind beside between below above under over inside outside during "
+    "near".split()
 )
 FILLING = frozenset(
     "maybe perhaps please ok okay actually hmm well oh and also now could can you do have something anything any some ones i "
@@ -88,3 +93,19 @@ def stem(word: str) -> str:
 def subjects(text: str) -> list[str]:
     """The words that a wish is about, in order: those on no list, longer than a letter."""
     return [word for word in words_of(text) if word not in PASSING and (len(word) > 1 or not word.isascii())]
+
+
+_ASKED_FOR = re.compile(r"\b(?:look|looking|search|searching|ask|asking|hunt|hunting|wish|wishing|hope|hoping)\s+for\b")
+_DETAIL = re.compile(
+    rf"(?:\b(?:{'|'.join(sorted(PREPOSITIONS))})\b|(?<=\w\s)(?:that|which|who)\b|"
+    r"\b(?:my|our)(?:\s+\w+){1,2}\s+(?:is|are)\b)[^,.;:!?]*"
+)
+
+
+def naming(text: str) -> list[str]:
+    """Those of the subjects that name what is wanted: "skull" of "a skull for a party with pirates".
+
+    What stands after a preposition or in a relative clause says where it is, what it does or what it is for; "of" belongs to
+    the name. "My board is ..." names nothing.
+    """
+    return subjects(_DETAIL.sub(" ", _ASKED_FOR.sub(" ", text.casefold().replace(APOSTROPHE, "'"))))

@@ -43,7 +43,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Hits:
-    """Items best first, their scores, and the cosine of the wish's words with the nearest item (None without words)."""
+    """Items best first, their scores, and the cosine of what the wish names with the nearest item (None without words)."""
 
     items: list[str]
     scores: list[float]
@@ -83,7 +83,7 @@ class Finder:
             raise Refusal(404, "not_found", str(error), "retrieval") from error
         if self.pipeline.recommender.text_vectors is not None and wish.words:
             self._read(
-                [wish.text, " ".join(wish.heads) or wish.text, *wish.ruled_out]
+                [wish.text, " ".join(wish.named or wish.heads) or wish.text, *wish.ruled_out]
             )  # all at once; they are remembered
         by_words = not wish.items and picture is None
         asked, title = (self._by_words, "") if by_words else (self._by_items, wish.text)
@@ -132,7 +132,7 @@ class Finder:
         return out
 
     def _cosine(self, wish: Wish) -> float | None:
-        heads = wish.heads
+        heads = wish.named or wish.heads
         if not heads or self.pipeline.recommender.text_vectors is None:
             return None
         query = self._read([" ".join(heads)])

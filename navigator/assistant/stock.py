@@ -1,9 +1,10 @@
 """What the catalogue has words for, and from which cosine on a word it lacks may still be meant by something in it.
 
-A wish is refused when two things hold: no item carries the weight of its words in title, keywords or description, and no
-item is near to it. How near is near is measured when the catalogue is opened, without labels: the model's vocabulary holds
-thousands of words that occur nowhere in the catalogue, and few of them are what it shows. The threshold is the cosine to
-the nearest item that only one in FOREIGN of them reaches.
+A wish is refused when two things hold: no item carries the weight of the words that name what is wanted, in title, keywords
+or description, and no item is near to them. What it is for and what goes with it is not judged; of a wish that names nothing
+and only describes, it is enough that some item carries one word. How near is near is measured when the catalogue is opened,
+without labels: the model's vocabulary holds thousands of words that occur nowhere in the catalogue, and few of them are what
+it shows. The threshold is the cosine to the nearest item that only one in FOREIGN of them reaches.
 """
 
 import math
@@ -23,7 +24,7 @@ from navigator.texts import TextVectors
 FOREIGN = 40
 SAMPLE = 512  # foreign words that are asked with
 FEWEST = 64  # of which a share of one in FOREIGN can be told
-ENOUGH = 0.5  # of a wish's weight in words that one item must carry
+ENOUGH = 0.5  # of the weight of a wish's names, more than which one item must carry
 MODIFIER = 0.2  # weight of a colour or size beside what has it
 _SEED = 7
 
@@ -63,12 +64,12 @@ class Stock:
         order = np.argsort(-share, kind="stable")
         return distinct[order], share[order]
 
-    def lacks(self, heads: Sequence[str], cosine: float) -> bool:
-        """Whether nothing fits a wish for `heads` whose nearest item has this cosine with its words."""
+    def lacks(self, named: Sequence[str], heads: Sequence[str], cosine: float) -> bool:
+        """Whether nothing fits a wish that names `named`, all of whose words are `heads`; `cosine` is of the nearest item."""
         if not heads or self.near is None or cosine >= self.near:
             return False
-        _, share = self.matches(heads)
-        return not len(share) or share[0] <= ENOUGH
+        _, share = self.matches(named or heads)
+        return not len(share) or bool(named and share[0] <= ENOUGH)
 
 
 def words_by_row(catalog: Catalog, store: ItemVectors) -> dict[str, np.ndarray]:

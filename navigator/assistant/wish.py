@@ -15,21 +15,21 @@ from navigator.assistant.english import (
     APOSTROPHE,
     ASKING,
     COLOURS,
-    COURTESY,
     FILLING,
     FURTHER,
-    GREETING,
     LEAVING,
     MODIFIERS,
     ORDINALS,
     PASSING,
     POINTING,
+    PREPOSITIONS,
     REFINING,
-    THANKS,
+    naming,
     stem,
     subjects,
     words_of,
 )  # fmt: skip
+from navigator.assistant.small_talk import small_talk
 
 Nearest = Callable[[str, Sequence[str]], str]  # the one of these items that is nearest to the words
 _RULED_OUT = re.compile(
@@ -52,6 +52,7 @@ _NEAREST = re.compile(r"\b(?:nearest|closest|anything close|something close|anyw
 class Wish:
     """Attributes:
     words: what it is about, in the order of saying, without what was ruled out.
+    names: those of the words that name what is wanted, not what it is for or what goes with it (english.naming).
     ruled_out: words that what is found must not be about.
     items: items to go by, oldest first.
     pictures: pictures to go by.
@@ -69,6 +70,7 @@ class Wish:
     small_talk: str = ""
     nearest: bool = False
     further: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -78,6 +80,11 @@ class Wish:
     def heads(self) -> list[str]:
         """Words that say what is wanted, not merely which colour or size, or that it is wanted."""
         return [word for word in self.words if word not in MODIFIERS | PASSING]
+
+    @property
+    def named(self) -> list[str]:
+        """The heads that name something; empty where all only describe it."""
+        return [word for word in self.heads if word in self.names]
 
     @property
     def empty(self) -> bool:
@@ -115,18 +122,21 @@ class Reader:
     def _merged(self, before: Wish, turn: Turn, said: str, pointed: list[str]) -> Wish:
         out, rest = _ruled_out(said)
         words = [word for word in subjects(_without_pointing(rest)) if stem(word) not in {stem(own) for own in out}]
+        names = tuple(word for word in naming(_without_pointing(rest)) if word in words)
         if pointed or turn.pictures:
             items = tuple(dict.fromkeys(pointed))
             kept = tuple(word for word in before.ruled_out if stem(word) not in {stem(own) for own in words})
-            return Wish(tuple(words), (*kept, *out) if before.items else tuple(out), items, tuple(turn.pictures))
-        if before.empty or not refines(said, words, out):
-            return Wish(tuple(words) or tuple(words_of(rest)), tuple(out))
+            ruled = (*kept, *out) if before.items else tuple(out)
+            return Wish(tuple(words), ruled, items, tuple(turn.pictures), names=names)
+        if before.empty or not refines(said, words, out, names):
+            return Wish(tuple(words) or tuple(words_of(rest)), tuple(out), names=names)
         kept = [word for word in before.words if stem(word) not in {stem(own) for own in out}]
         if COLOURS & set(words):
             kept = [word for word in kept if word not in COLOURS]
         fresh = [word for word in words if word not in kept]
         ruled = [word for word in before.ruled_out if stem(word) not in {stem(own) for own in words}]
-        return replace(before, words=(*fresh, *kept), ruled_out=tuple(dict.fromkeys([*ruled, *out])))
+        ruled_out = tuple(dict.fromkeys([*ruled, *out]))
+        return replace(before, words=(*fresh, *kept), ruled_out=ruled_out, names=(*names, *before.names))
 
     def _pointed(self, said: str) -> list[str]:
         """Items that were shown and are spoken of."""
@@ -149,24 +159,16 @@ class Reader:
         return list(self.shown) if many else self.shown[:1]
 
 
-def small_talk(said: str) -> str:
-    """ "greeting" or "thanks" where a turn is nothing else, by closed lists; else nothing."""
-    words = words_of(said)
-    if not words or not set(words) <= COURTESY:
-        return ""
-    if set(words) & THANKS:
-        return "thanks"
-    return "greeting" if set(words) & GREETING else ""
-
-
-def refines(said: str, words: Sequence[str], ruled_out: Sequence[str]) -> bool:
-    """Whether a turn goes on with the wish before it."""
+def refines(said: str, words: Sequence[str], ruled_out: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a turn goes on with the wish before it; "for the other table, mushrooms" names a new one."""
     if any(phrase in said for phrase in LEAVING) and len([w for w in words if w not in MODIFIERS]) > 0:
         return False
     if ruled_out or all(word in MODIFIERS for word in words):
         return True
     spoken = words_of(said)
     first = next((word for word in spoken if word not in FILLING), "")
+    if first in PREPOSITIONS and any(word not in MODIFIERS for word in names):
+        return "ones" in spoken
     return first in REFINING or "ones" in spoken or ("one" in spoken and not _asks(said))
 
 
