@@ -1,6 +1,7 @@
 """The command `navigator serve`."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,21 @@ def serve(
         notice_s: seconds between a SIGTERM, when /readyz begins to say 503, and the end of listening.
     """
     from navigator.serve.door.headers import check_binding
+    from navigator.serve.door.keys import read_keys
     from navigator.serve.door.options import DoorOptions
 
     check_binding(host, keys is not None, insecure)
+    if keys is not None:
+        read_keys(keys)
     from navigator.events.store import EventStore
-    from navigator.serve.run import run
+    from navigator.serve.run import bound, run
 
+    listening = bound(host, port)
+    print(f"opening {releases or model}", file=sys.stderr, flush=True)
     service = open_service(model, index, catalog, vectors, encoder, releases, poll_s, native, batching, device, dtype)
     door = DoorOptions(host, tuple(hosts or ()), keys, insecure, audit, per_minute, burst)
     store = None if events is None else EventStore.open(events)
-    return run(service, door, port, blocked, drain_s, notice_s, events=store)
+    return run(service, door, listening, blocked, drain_s, notice_s, events=store)
 
 
 def open_service(
@@ -81,7 +87,10 @@ def open_service(
         one, its_index, its_vectors, shown = _parts(model, index, catalog, vectors)
         reader = encoder_of(its_vectors) if encoder == "auto" else None if encoder in (None, "none") else encoder
     elif (given := model or index or catalog or vectors) is not None:
-        raise UserError(f"--releases and {given} were given; a release has its own parts, so leave one of them away")
+        raise UserError(
+            f"--releases was given beside {given}; a release has its own model, index, vectors and catalogue: leave "
+            "--releases or these away"
+        )
     from navigator.serve.engine import Engine
     from navigator.serve.following import follow_releases
     from navigator.serve.service import Service

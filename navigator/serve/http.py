@@ -101,9 +101,13 @@ def answer_errors(app: FastAPI) -> None:
 
     def invalid(request: Request, error: Any) -> JSONResponse:
         found = error.errors()[0]
-        place = ".".join(str(step) for step in found["loc"] if step != "body") or None
+        steps = [str(step) for step in found["loc"][1:]]
+        place = ".".join(step for step in steps if step.isidentifier() or step.isdigit()) or None  # no names of types
+        if not request.headers.get("content-type", "").startswith("application/json") and request.method == "POST":
+            said = "send the body as JSON, with the header Content-Type: application/json"
+            return refused(request, Refusal(415, "not_json", said))
         if found["type"] == "json_invalid":
-            return refused(request, Refusal(400, "invalid_json", "the body is not JSON", None))
+            return refused(request, Refusal(400, "invalid_json", f"the body is not JSON ({found['ctx']['error']})"))
         said = str(found["msg"])[:_SAID].removeprefix("Value error, ")
         return refused(
             request, Refusal(422, "invalid_field", said if place is None else f"{place[:100]}: {said}", place)

@@ -35,29 +35,29 @@ class Server(uvicorn.Server):
 
 
 def run(
-    service: Service, door: DoorOptions, port: int, blocked: Path | None = None, drain_s: float = 30.0, notice_s: float = 0.0,
-    **more: Any,
+    service: Service, door: DoorOptions, listening: socket.socket, blocked: Path | None = None, drain_s: float = 30.0,
+    notice_s: float = 0.0, **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """Serve until a signal comes; `more` goes to build_app.
-
-    Raises:
-        UserError: the address is taken or not ours.
-    """
+    """Serve on a socket of `bound` until a signal comes; `more` goes to build_app."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    listening = _listen(door.host, port)
     app = build_app(service, door, load_filter(blocked), drain_s=drain_s, **more)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, proxy_headers=False, server_header=False, backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=max(1, round(drain_s)), lifespan="on",
     )  # fmt: skip
-    host, bound = listening.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{bound}/"
+    host, port = listening.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     print(f"release {service.engine.name} is served at {url} (Ctrl-C stops)", file=sys.stderr, flush=True)
     Server(config, service, notice_s).run([listening])
     return {"url": url, "release": service.engine.name, "text": "stopped"}
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that has the address but does not listen yet: what is wrong with it is told before a model is opened.
+
+    Raises:
+        UserError: the address is taken, not ours, or no address.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,6 +65,6 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"cannot listen on {host} port {port} ({error}); give another --port (0 takes a free one)"
+            f"cannot listen on {host} port {port} ({error}); give another --port, 1 to 65535 (0 takes a free one)"
         ) from error
     return listening
