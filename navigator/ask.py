@@ -14,6 +14,7 @@ class Ask:
         history: item ids, oldest first; empty for a request in words or by a picture alone.
         k: how many items are wanted; fewer come back where fewer are left.
         title: what the model reads beside the history: a board's title, or words that are asked for.
+        query: (D,) the model's own query, where it was read already (of a chat); None: it is read of history and title.
         text: words whose nearest items, by the encoder, are a source.
         picture: (E,) a unit vector of the encoder, of a picture whose nearest items are a source.
         exclude: item ids that must not be recommended.
@@ -34,3 +35,4 @@ class Ask:
     keyword: str | None = None
     board: str | None = None
     session: str | None = None
+    query: np.ndarray | None = None

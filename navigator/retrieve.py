@@ -70,13 +70,13 @@ def _plain_queries(
 
 
 def _model_queries(recommender: Recommender, seen: Sequence[np.ndarray], asks: Sequence[Ask]) -> dict[int, np.ndarray]:
-    """Number of the request -> (D,) the model's own query, where it has a start."""
-    able = [n for n, ask in enumerate(asks) if model_can_start(recommender, seen[n], ask.title)]
+    """Number of the request -> (D,) the model's own query, where it was given or has a start."""
+    found = {n: ask.query for n, ask in enumerate(asks) if ask.query is not None}
+    able = [n for n, ask in enumerate(asks) if n not in found and model_can_start(recommender, seen[n], ask.title)]
     together = [n for n in able if asks[n].session is None]
-    found = {}
     if together:
         read = recommender.query_vectors([seen[n].tolist() for n in together], [asks[n].title for n in together])
-        found = dict(zip(together, read, strict=True))
+        found |= dict(zip(together, read, strict=True))
     for n in able:
         if asks[n].session is not None:
             found[n] = recommender.query_vectors([seen[n].tolist()], [asks[n].title], session=asks[n].session)[0]

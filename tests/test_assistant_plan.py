@@ -6,10 +6,7 @@ import torch
 
 from navigator.assistant.assistant import Assistant, Retrieval
 from navigator.assistant.conversation import ItemPart, Turn
-from navigator.assistant.decide import Decider
 from navigator.assistant.stock import Stock
-from navigator.assistant.wish import Wish
-from navigator.contracts import UserError
 from navigator.contracts.vectors import as_stored, normalise
 from navigator.serve.refusal import Refusal
 from pipeline_worlds import fresh
@@ -167,18 +164,3 @@ def test_the_oldest_turns_drop_out_first(assistant):
     assert cut.prompt_tokens < whole.prompt_tokens - 30
     assistant.context_tokens = 1
     assert assistant.plan(turns).dropped_turns == 2  # the question always stays
-
-
-def test_a_model_that_emits_the_token_decides_and_one_that_only_says_so_is_not_opened(assistant):
-    recommender = assistant.pipeline.recommender
-    assert not assistant.decider.emits
-    recommender.model.config.emits_retrieve = True
-    try:
-        with pytest.raises(UserError, match="emits_retrieve"):
-            Decider(recommender)
-    finally:
-        recommender.model.config.emits_retrieve = False
-    assistant.decider.bound = -1e9
-    assert assistant.decider.seeks([user("thanks")], Wish(small_talk="thanks"))
-    assistant.decider.bound = 0.1
-    assert not assistant.decider.seeks([user("a car")], Wish(words=("car",)))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from graph.crossfit import fold_of
 from navigator.assistant.conversation import ItemPart, Turn
-from navigator.assistant.writing import NOTHING_SOUGHT, _content
+from navigator.assistant.writing import NOTHING_SOUGHT, content
 from navigator.emission import add_emission
 from tasks_worlds import BOARDS, CONFIG, DIM, FOLDS, SHAPE, make_world, told
 from train.chat import PARTS, SHARES, TALKS, ChatExample, draw_chat, draw_searches, talk_pool, title_of, turns, wish_of
@@ -135,7 +135,7 @@ def test_rows_are_what_the_assistant_reads_before_it_decides(chat_world):
             for m in example.messages[-TURNS:]
         ]
         messages = [{"role": "system", "content": NOTHING_SOUGHT}]
-        messages += [{"role": turn.role, "content": _content(turn, processor)} for turn in said]
+        messages += [{"role": turn.role, "content": content(turn, processor)} for turn in said]
         text = processor.apply_chat_template(messages, add_generation_prompt=True)
         want = [*processor.tokenizer(text, add_special_tokens=False)["input_ids"], *example.answer]
         assert row[-len(want) :] == want and {*row[: -len(want)]} <= {processor.tokenizer.pad_token_id}

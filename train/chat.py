@@ -15,7 +15,9 @@ import numpy as np
 import yaml
 
 from graph.crossfit import fold_of
+from navigator.assistant.conversation import ItemPart, Turn
 from navigator.assistant.grounding import Found
+from navigator.assistant.turns import named
 from navigator.assistant.writing import listing
 from navigator.contracts.signals import TasteSequence
 from train.tasks import Example, Shape, pool_of
@@ -48,13 +50,18 @@ class ChatExample(Example):
 
 
 def wish_of(messages: Sequence[Message]) -> tuple[str, list[int]]:
-    """What a query starts from (navigator.start): the last turn's words, and the items of all turns of the user, oldest first.
+    """Words and items that a query starts from, see `named`."""
+    words, items = named(turns_of(messages))
+    return words, [int(item) for item in items]
 
-    Items that were only found stay out: they were shown, not chosen.
-    """
-    said = [message["content"] for message in messages if message["role"] == "user"]
-    words = " ".join(part["text"] for part in said[-1] if part["type"] == "text")
-    return words, [part["item"] for turn in said for part in turn if part["type"] == "item"]
+
+def turns_of(messages: Sequence[Message]) -> list[Turn]:
+    """Messages as the assistant reads them, items by their rows."""
+
+    def part(own: dict[str, Any]) -> str | ItemPart:
+        return ItemPart(str(own["item"])) if own["type"] == "item" else own["text"]
+
+    return [Turn(message["role"], tuple(map(part, message["content"]))) for message in messages]
 
 
 @cache

@@ -9,9 +9,9 @@ from torch.nn.functional import pad
 from tqdm import tqdm
 from transformers import DynamicCache
 
-from navigator.assistant.writing import NOTHING_SOUGHT, clean
+from navigator.assistant.turns import TURNS, answer_begin
 from navigator.layout import plain_positions
-from train.chat import ChatExample
+from train.chat import ChatExample, turns_of
 from train.items import SERVED
 from train.loss_describe import describe_loss
 from train.world import World
@@ -20,25 +20,12 @@ if TYPE_CHECKING:
     from train.objective import Objective, StepBatch
 
 ANSWER = 4  # first tokens of an answer that are learned
-TURNS = 3  # of a conversation that are read, the newest; as in navigator.assistant.decide
 AT_ONCE = 8  # conversations read in one pass
 
 
 def prompt_ids(processor: Any, example: ChatExample) -> list[int]:
-    """Token ids of a conversation up to where the assistant's answer begins, every item as its placeholders.
-
-    As navigator.assistant.decide asks: its system message, the last turns, no special token in anybody's words.
-    """
-    messages = [{"role": "system", "content": NOTHING_SOUGHT}]
-    for message in example.messages[-TURNS:]:
-        said = [
-            processor.item_token if part["type"] == "item" else clean(part["text"], processor)
-            for part in message["content"]
-        ]
-        messages.append({"role": message["role"], "content": " ".join(said)})
-    text = processor.apply_chat_template(messages, add_generation_prompt=True)
-    spread = text.replace(processor.item_token, processor.item_token * processor.tokens_per_item)
-    return processor.tokenizer.encode(spread, add_special_tokens=False)
+    """Token ids of a conversation up to where the assistant's answer begins, every item as its placeholders."""
+    return answer_begin(processor, turns_of(example.messages))
 
 
 def shown_items(examples: Sequence[ChatExample]) -> list[int]:

@@ -82,8 +82,7 @@ class Assistant:
         context_tokens: how long a prompt may be; the oldest turns drop out first.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, encode_pictures: PictureVectors | None = None, context_tokens: int = 1536, ):  # fmt: skip
+    def __init__(self, pipeline: Pipeline, encode_pictures: PictureVectors | None = None, context_tokens: int = 1536):
         recommender = pipeline.recommender
         self.pipeline, self.store, self.processor = pipeline, pipeline.store, recommender.processor
         self.encode_pictures, self.context_tokens = encode_pictures, context_tokens
@@ -109,10 +108,10 @@ class Assistant:
         check(turns, self.store)
         retrieval, started = retrieval or Retrieval(), time.perf_counter()
         wish, seen = self._read(turns, retrieval)
-        sought = self._seeks(turns, wish, retrieval)
+        sought, query = self._seeks(turns, wish, retrieval)
         hits, refused = Hits([], [], None), False
         if sought:
-            hits = self.finder.find(wish, self._picture(wish), retrieval, seen)
+            hits = self.finder.find(wish, self._picture(wish), retrieval, seen, query)
             refused = self._lacks(wish, hits, retrieval)
         items = list(wish.items) if wish.about and not sought else [] if refused else hits.items
         user = " ".join(turn.words for turn in turns if turn.role == "user")
@@ -152,11 +151,11 @@ class Assistant:
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
 
-    def _seeks(self, turns: Sequence[Turn], wish: Wish, retrieval: Retrieval) -> bool:
-        """Whether this turn searches. Without anything to go by nothing can be sought."""
+    def _seeks(self, turns: Sequence[Turn], wish: Wish, retrieval: Retrieval) -> tuple[bool, np.ndarray | None]:
+        """Whether this turn searches, and with which query of the model. Without anything to go by nothing can be sought."""
         if retrieval.mode == "never" or wish.empty:
-            return False
-        return retrieval.mode == "always" or self.decider.seeks(turns, wish)
+            return False, None
+        return self.decider.decide(turns, wish, self._pictures, retrieval.mode == "always")
 
     def _lacks(self, wish: Wish, hits: Hits, retrieval: Retrieval) -> bool:
         """Only words are judged: what is near to an item or a picture is what was asked for."""
@@ -176,12 +175,16 @@ class Assistant:
             )
         return np.asarray(self.encode_pictures(list(pictures)), np.float32)
 
-    def _prompt(self, turns: Sequence[Turn], found: Found, wish: Wish) -> tuple[Prompt, int]:
+    def _pictures(self, turns: Sequence[Turn]) -> np.ndarray:
+        """(P, D) what the tower reads of these turns' pictures."""
         pictures = [picture for turn in turns for picture in turn.pictures]
-        read = np.zeros((0, self.store.dim), np.float32)
-        if pictures:
-            read = as_stored(self._encoded(pictures), self.store.content_dim, self.store.dim)
-        prompt, dropped = writing.prompt(self.processor, self.store, turns, read, found, self.context_tokens)
+        if not pictures:
+            return np.zeros((0, self.store.dim), np.float32)
+        return as_stored(self._encoded(pictures), self.store.content_dim, self.store.dim)
+
+    def _prompt(self, turns: Sequence[Turn], found: Found, wish: Wish) -> tuple[Prompt, int]:
+        read, most = self._pictures(turns), self.context_tokens
+        prompt, dropped = writing.prompt(self.processor, self.store, turns, read, found, most)
         guide = self._guide(found) if found.items and not wish.about else None
         return replace(prompt, guide=guide), dropped
 

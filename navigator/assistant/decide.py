@@ -1,60 +1,88 @@
-"""Whether a turn searches: by the model, where it was trained to say so, else by a rule.
+"""Whether a turn searches, and with what: by the model, where it was trained to say so, else by a rule.
 
-A model that was trained to emit ``<|retrieve|>`` in a chat (`emits_retrieve` in its config) decides by the probability of
-that token at the begin of its turn. What is much depends on the model, so it is asked once, when it is opened, with turns
-that want nothing and with turns that do; the bound lies between the two. All others search unless the turn is a greeting or
-thanks by closed lists of words, or a question about an item that is shown: their probability of the token says nothing.
+A model that has learned to emit ``<|retrieve|>`` in a chat (`emits_retrieve` in its config, train.chat) reads the last turns,
+items as their tokens. It searches where the token's probability at the begin of its own turn reaches `retrieve_threshold`
+of its config, and the query is read at that very token. All others search unless the turn is a greeting or thanks by closed
+lists of words, or a question about an item that is shown: their probability of the token says nothing.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 
 from navigator.assistant.conversation import Turn
+from navigator.assistant.grounding import Found
+from navigator.assistant.turns import TURNS, answer_begin, named
 from navigator.assistant.wish import Wish
-from navigator.assistant.writing import NOTHING_SOUGHT, clean
+from navigator.assistant.writing import shown_vectors
 from navigator.contracts import UserError
+from navigator.emission import emits
 from navigator.recommend import Recommender
+from navigator.retrieve import model_can_start
 
-IDLE = ("hello", "good morning", "thank you very much", "thanks, bye", "ok, great", "how are you?")
-WANTING = (
-    "show me a red flower", "I need a picture of a dog", "find me some flags", "do you have a bicycle?", "a house by the sea",
-    "pictures of musical instruments",
-)  # fmt: skip
+ReadPictures = Callable[[Sequence[Turn]], np.ndarray]
+NOTHING_FOUND = Found((), (), "")
 
 
 class Decider:
     """Attributes:
     emits: whether the model decides.
-    bound: log probability of the retrieve token from which a turn searches; None where the rule decides.
     """
 
     def __init__(self, recommender: Recommender):
-        """Raises UserError where a model is said to emit the token, but does not tell wanting turns from idle ones."""
-        self.model, self.processor, self.device = recommender.model, recommender.processor, recommender.device
-        self.emits = bool(getattr(self.model.config, "emits_retrieve", False))
-        self.bound: float | None = None
-        if self.emits:
-            idle, wanting = ([self.log_probability([Turn("user", (said,))]) for said in own] for own in (IDLE, WANTING))
-            if max(idle) >= min(wanting):
-                raise UserError(
-                    "the model's config says emits_retrieve, but it gives the retrieve token no higher probability on "
-                    "requests than on thanks; train it to, or set emits_retrieve to false and a rule decides"
-                )
-            self.bound = (max(idle) + min(wanting)) / 2
+        """Raises UserError where a model is said to emit the token, but not from which probability on."""
+        self.recommender, self.model, self.processor = recommender, recommender.model, recommender.processor
+        self.emits = bool(self.model.config.emits_retrieve)
+        if self.emits and self.model.config.retrieve_threshold is None:
+            raise UserError(
+                "the model's config says emits_retrieve, but has no retrieve_threshold; train it with task chat, which "
+                "finds one, or set emits_retrieve to false and a rule decides"
+            )
 
-    def seeks(self, turns: Sequence[Turn], wish: Wish) -> bool:
-        if self.bound is not None:
-            return self.log_probability(turns) >= self.bound
-        return not wish.small_talk and not wish.about
+    @torch.inference_mode()
+    def decide(
+        self, turns: Sequence[Turn], wish: Wish, pictures: ReadPictures, always: bool = False
+    ) -> tuple[bool, np.ndarray | None]:
+        """Whether the last turn is searched for, and the model's (D,) query; None where it emits none.
 
-    def log_probability(self, turns: Sequence[Turn]) -> float:
-        """Of the retrieve token as the first one of the answer; of what was said, pictures and items are left out."""
-        messages = [{"role": "system", "content": NOTHING_SOUGHT}]
-        messages += [{"role": turn.role, "content": clean(turn.words, self.processor)} for turn in turns[-3:]]
-        inputs: Any = self.processor(self.processor.apply_chat_template(messages, add_generation_prompt=True))
-        with torch.inference_mode():
-            hidden = self.model.read(inputs["input_ids"].to(self.device))[:, -1]
-            logits = self.model.lm_head(hidden).float()[0]
-        return float(logits.log_softmax(-1)[self.processor.retrieve_token_id])
+        Args:
+            turns: the conversation.
+            wish: what the rule goes by.
+            pictures: gives (P, D) what the tower reads of turns' pictures.
+            always: search, whatever model or rule say.
+        """
+        if not self.emits:
+            return always or not (wish.small_talk or wish.about), None
+        begin, token = self._hidden(turns, pictures)
+        if not always and not bool(emits(self.model, begin)):
+            return False, None
+        return True, self._query(turns, token)
+
+    def _hidden(self, turns: Sequence[Turn], pictures: ReadPictures) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, H) hidden states where the answer begins, and at a retrieve token there."""
+        last = [_as_trained(turn) for turn in turns[-TURNS:]]
+        store = self.recommender.vectors
+        ids = [*answer_begin(self.processor, last), self.processor.retrieve_token_id]
+        seen = shown_vectors(store, NOTHING_FOUND, last, [store.rows_of(turn.items) for turn in last], pictures(last))
+        inputs = self.processor.pad([ids]) | {"pixel_values": torch.from_numpy(seen)}
+        inputs["image_grid_thw"] = self.processor.grid(len(seen))
+        hidden = self.model.read(**{name: value.to(self.recommender.device) for name, value in inputs.items()})
+        return hidden[:, -2], hidden[:, -1]
+
+    def _query(self, turns: Sequence[Turn], token: torch.Tensor) -> np.ndarray | None:
+        """As Swapped.retrieve gives it; None where it has no start (navigator.start)."""
+        words, items = named(turns)
+        rows = self.recommender.vectors.rows_of(items)[-self.recommender.max_history :]
+        if not model_can_start(self.recommender, rows, words):
+            return None
+        start = self.recommender.starts([rows.tolist()], [words])
+        return self.model.query(start, token)[0].float().cpu().numpy()
+
+
+def _as_trained(turn: Turn) -> Turn:
+    """What the assistant found is told in its words alone; only the user's items and pictures are seen."""
+    if turn.role == "user":
+        return turn
+    return replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, str)))

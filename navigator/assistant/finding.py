@@ -23,6 +23,8 @@ CLEARLY = 0.1  # by which an item is nearer to what is ruled out than to what is
 # Words alone are best answered by the encoder's text and by the catalogue's own words; the model reads histories, and its
 # query from a title, and its ranking by it, only cost (docs/LOG.md). With items or pictures the model has its say.
 BY_WORDS = Options(retrieve=100, ranking=0.0, decay=1.0, weights={"model": 0.0})
+# A query that the model emitted in the chat itself, and learned to, has its say beside the others (train.chat).
+BY_QUERY = replace(BY_WORDS, weights={"model": 1.0})
 BY_ITEMS = Options(retrieve=100, ranking=0.5, decay=1.0)
 WORDS_ALONE, WORDS_BESIDE = 2.0, 0.5  # weight of the catalogue's own words against the pipeline's order
 
@@ -54,16 +56,19 @@ class Finder:
     """Searches a pipeline's catalogue.
 
     Args:
-        pipeline: see navigator.pipeline; asked with BY_WORDS or BY_ITEMS instead of its own options.
+        pipeline: see navigator.pipeline; asked with BY_WORDS, BY_QUERY or BY_ITEMS instead of its own options.
         stock: the words of its catalogue.
     """
 
     def __init__(self, pipeline: Pipeline, stock: Stock):
         self.pipeline, self.stock, self.store = pipeline, stock, pipeline.store
-        self._by_words, self._by_items = copy.copy(pipeline), copy.copy(pipeline)
-        self._by_words.options, self._by_items.options = BY_WORDS, BY_ITEMS
+        self._by_words, self._by_query, self._by_items = (copy.copy(pipeline) for _ in range(3))
+        self._by_words.options, self._by_query.options, self._by_items.options = BY_WORDS, BY_QUERY, BY_ITEMS
 
-    def find(self, wish: Wish, picture: np.ndarray | None, filters: Filters, seen: Collection[str]) -> Hits:
+    def find(
+        self, wish: Wish, picture: np.ndarray | None, filters: Filters, seen: Collection[str],
+        query: np.ndarray | None = None,
+    ) -> Hits:  # fmt: skip
         """The items of a wish.
 
         Args:
@@ -71,6 +76,7 @@ class Finder:
             picture: (E,) the unit mean of its pictures, or None.
             filters: what may be found.
             seen: items that were shown.
+            query: (D,) what the model emitted of the chat, a source of its own; None where it does not emit.
 
         Raises:
             Refusal: an unknown keyword or board, or nothing to go by.
@@ -86,9 +92,20 @@ class Finder:
                 [wish.text, " ".join(wish.named or wish.heads) or wish.text, *wish.ruled_out]
             )  # all at once; they are remembered
         by_words = not wish.items and picture is None
-        asked, title = (self._by_words, "") if by_words else (self._by_items, wish.text)
+        alone = self._by_words if query is None else self._by_query
+        asked, title = (alone, "") if by_words else (self._by_items, wish.text)
         depth = min(DEPTH, asked.options.retrieve, len(self.store.ids))
-        ask = Ask(wish.items, depth, title, wish.text, picture, skip, keyword=filters.keyword, board=filters.board)
+        ask = Ask(
+            wish.items,
+            depth,
+            title,
+            wish.text,
+            picture,
+            skip,
+            keyword=filters.keyword,
+            board=filters.board,
+            query=query,
+        )
         answer = asked.answer([ask])[0]
         if isinstance(answer, UserError):
             raise Refusal(400, "nothing_to_go_by", str(answer), "messages") from answer

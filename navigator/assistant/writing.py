@@ -31,12 +31,12 @@ def prompt(
     rows = [store.rows_of(turn.items) for turn in turns]
     for dropped in range(len(turns)):
         kept, skipped = turns[dropped:], sum(len(turn.pictures) for turn in turns[:dropped])
-        messages = [first, *({"role": turn.role, "content": _content(turn, processor)} for turn in kept)]
+        messages = [first, *({"role": turn.role, "content": content(turn, processor)} for turn in kept)]
         text = processor.apply_chat_template(messages, add_generation_prompt=True)
         expanded = text.replace(processor.item_token, processor.item_token * processor.tokens_per_item)
         ids = processor.tokenizer(expanded, add_special_tokens=False)["input_ids"]
         if len(ids) <= context_tokens or dropped == len(turns) - 1:
-            shown = _shown(store, found, kept, rows[dropped:], pictures[skipped:])
+            shown = shown_vectors(store, found, kept, rows[dropped:], pictures[skipped:])
             return Prompt(ids, shown), dropped
     raise ValueError("a conversation without turns")
 
@@ -46,7 +46,8 @@ def _found_message(found: Found, item_token: str) -> dict[str, str]:
     return {"role": "system", "content": FOUND.format(items=items) if found.items else NOTHING_SOUGHT}
 
 
-def _content(turn: Turn, processor: Any) -> str:
+def content(turn: Turn, processor: Any) -> str:
+    """A turn in one line, items and pictures as their placeholders."""
     said = []
     for part in turn.parts:
         said.append(clean(part, processor) if isinstance(part, str) else processor.item_token)
@@ -60,7 +61,7 @@ def clean(text: str, processor: Any) -> str:
     return text
 
 
-def _shown(
+def shown_vectors(
     store: ItemVectors, found: Found, turns: Sequence[Turn], rows: Sequence[np.ndarray], pictures: np.ndarray
 ) -> np.ndarray:
     """(n, D) what the tower reads, in reading order: the found items, then those and the pictures of the turns."""
