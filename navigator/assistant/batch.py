@@ -183,7 +183,7 @@ class ContinuousBatch:
 
     def _say(self, hidden: torch.Tensor, numbers: range) -> None:
         """The next token of these rows from their hidden states (R, H); whoever is done leaves."""
-        logits, done = self.model.lm_head(hidden).float(), []
+        logits, done = self.model.lm_head(hidden).float(), dict[int, tuple[Row, str]]()
         for own, n in zip(logits, numbers, strict=True):
             row = self._rows[n]
             allowed = row.prompt.guide(row.said) if row.prompt.guide else None
@@ -192,9 +192,10 @@ class ContinuousBatch:
                 row.said.append(token)
                 tell(row, token)
             if token == self._end or len(row.said) >= row.max_new:
-                self._finish(row, "stop" if token == self._end else "length")
-                done.append(n)
-        self._leave(done)
+                done[n] = (row, "stop" if token == self._end else "length")
+        self._leave(list(done))
+        for row, finish in done.values():  # told when its place is free
+            self._finish(row, finish)
 
     def _finish(self, row: Row, finish: str) -> None:
         now = time.monotonic()

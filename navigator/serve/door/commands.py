@@ -97,6 +97,9 @@ def check_audit(log: Path, head: str = "") -> dict[str, Any]:
         log: the log: KEYS.audit.jsonl beside the keys, or serve.audit.jsonl of a server without keys.
         head: the head that an earlier check printed; without it, lines cut off the end are not missed.
     """
+    beside = audit_path(log)
+    if beside.is_file():  # the keys were named, not their log
+        raise UserError(f"{log} is not a log; the log beside it is {beside}, give that")
     problems = verify(log, head)
     lines = log.read_bytes().splitlines()
     last = hashlib.sha256(lines[-1]).hexdigest() if lines else ""
