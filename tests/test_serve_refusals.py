@@ -62,6 +62,10 @@ def test_what_cannot_be_answered_is_said_in_openais_words(
 def test_what_is_no_json_and_what_is_no_path(client: TestClient):
     answer = client.post(SEARCH, content=b"{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    answer = client.post(SEARCH, content=b'{"text": "a"}', headers={"Content-Type": "text/plain"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "not_json")
+    answer = client.post(EMBED, json={"input": [[1, 2]]})
+    assert answer.status_code == 422 and "constrained" not in answer.text
     assert client.get("/v1/nothing").json()["error"]["code"] == "no_such_path"
     assert client.get(SEARCH).status_code == 405
     assert client.post("/v1/events", json={"events": [{"kind": "save"}]}).status_code == 503  # started without a store

@@ -89,7 +89,7 @@ def test_two_servers_side_by_side(engine: Engine, world: World, tmp_path: Path):
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        (["--wrk", "no-such-program"], "is not installed"), (["--loads", '["chat"]'], "allowed are search"),
+        (["--wrk", "no-such-program"], "is not installed"), (["--loads", '["tea"]'], "allowed are search"),
         (["--concurrency", "[0]"], "numbers from 1"), ([], "nobody is ready at http://127.0.0.1:9"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """What every route shares: the service of the app, deadlines, answers with their headers, refusals, measured requests."""
 
+import re
 import time
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from navigator.serve.exchange import Asked
 from navigator.serve.refusal import RELEASE_HEADER, Refusal
 from navigator.serve.service import Reply, Service
 
+TYPE_NAME = re.compile(r"(constrained-|list\[|str$|TextPart$|ImagePart$|ItemPart$)")  # of a union, in the place of an error
 _SAID = 300  # characters of a validation message that are repeated
 
 TimeoutMs = Annotated[
@@ -102,7 +104,7 @@ def answer_errors(app: FastAPI) -> None:
     def invalid(request: Request, error: Any) -> JSONResponse:
         found = error.errors()[0]
         steps = [str(step) for step in found["loc"][1:]]
-        place = ".".join(step for step in steps if step.isidentifier() or step.isdigit()) or None  # no names of types
+        place = ".".join(step for step in steps if not TYPE_NAME.match(step)) or None
         if not request.headers.get("content-type", "").startswith("application/json") and request.method == "POST":
             said = "send the body as JSON, with the header Content-Type: application/json"
             return refused(request, Refusal(415, "not_json", said))
