@@ -19,7 +19,9 @@ from navigator.serve.exchange import Asked
 from navigator.serve.refusal import RELEASE_HEADER, Refusal
 from navigator.serve.service import Reply, Service
 
-TYPE_NAME = re.compile(r"(constrained-|list\[|str$|TextPart$|ImagePart$|ItemPart$)")  # of a union, in the place of an error
+TYPE_NAME = re.compile(
+    r"(constrained-|list\[|str$|TextPart$|ImagePart$|ItemPart$)"
+)  # of a union, in the place of an error
 _SAID = 300  # characters of a validation message that are repeated
 
 TimeoutMs = Annotated[
