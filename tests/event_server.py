@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 CLIENTS = 4
 
@@ -54,6 +55,16 @@ def killed_rounds(
         acknowledged |= {event_id for ids in told for event_id in ids}
         unanswered += len(lost)
     return acknowledged, unanswered
+
+
+def give_engine(app: Any, service: Any) -> None:
+    """What the whole server's outermost layer does: the request knows which release was live when it came."""
+    app.state.service = service
+
+    @app.middleware("http")
+    async def named(request: Any, call_next: Any) -> Any:
+        request.state.engine = service.engine
+        return await call_next(request)
 
 
 def _client(port: int, name: str, told: list[str], lost: list[int]) -> None:
@@ -102,7 +113,7 @@ def _serve(store: Path, port: int) -> None:
     from navigator.serve.routes_events import router
 
     app = FastAPI()
-    app.state.service = SimpleNamespace(engine=SimpleNamespace(name="v7"))
+    give_engine(app, SimpleNamespace(engine=SimpleNamespace(name="v7")))
     app.state.events = EventStore.open(store, limits=Limits(segment_bytes=20_000, compact_s=0.05))
     app.include_router(router)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")

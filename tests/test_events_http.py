@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from event_server import CLIENTS
+from event_server import CLIENTS, give_engine
 from event_worlds import QUIET, ids, stored
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def client(tmp_path):
 
     app = FastAPI()
     telemetry = SimpleNamespace(refused=lambda code: None)
-    app.state.service = SimpleNamespace(engine=SimpleNamespace(name="v7"), telemetry=telemetry)
+    give_engine(app, SimpleNamespace(engine=SimpleNamespace(name="v7"), telemetry=telemetry))
     answer_errors(app)
     app.include_router(router)
     with EventStore.open(tmp_path / "s", limits=QUIET) as store:
