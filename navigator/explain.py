@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from navigator.contracts import Catalog, ItemVectors, UserError
+from navigator.contracts import Catalog, ItemVectors, UnknownNameError
 from navigator.contracts.vectors import normalise
 
 
@@ -112,9 +112,11 @@ class Boards:
         return answers
 
     def items(self, board: str) -> np.ndarray:
-        """(n,) rows of the items of a board, ascending; UserError for a board that holds none of them."""
+        """(n,) rows of the items of a board, ascending; UnknownNameError for a board that holds none of them."""
         if board not in self._numbers:
-            raise UserError(f"board {board!r} is not in the catalogue, or none of its items has a vector; check the id")
+            raise UnknownNameError(
+                f"board {board!r} is not in the catalogue, or none of its items has a vector; check the id"
+            )
         return self._columns.indices[
             self._columns.indptr[n := self._numbers[board]] : self._columns.indptr[n + 1]
         ].astype(np.int64)

@@ -20,7 +20,7 @@ import numpy as np
 from navigator.answer_sheet import titles_of
 from navigator.answers import Answer, Found, Opened, Recommendation
 from navigator.ask import Ask
-from navigator.contracts import Catalog, UserError
+from navigator.contracts import Catalog, UnknownNameError, UserError
 from navigator.diversify import diversify
 from navigator.explain import Boards, OnBoard, reasons
 from navigator.fuse import blend, fuse, places
@@ -161,7 +161,7 @@ class Pipeline:
         if keyword is not None:
             rows = self.keywords.get(keyword.casefold())
             if rows is None:
-                raise UserError(f"no item of the catalogue carries keyword {keyword!r}; check its spelling")
+                raise UnknownNameError(f"no item of the catalogue carries keyword {keyword!r}; check its spelling")
         if board is not None:
             own = self.boards.items(board)
             rows = own if rows is None else np.intersect1d(rows, own)

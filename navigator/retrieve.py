@@ -41,7 +41,6 @@ def source_queries(
     Returns:
         source -> (D,) in the item space, or for content, text and picture (E,) in the encoder's.
     """
-    store = recommender.vectors
     queries = [_plain_queries(recommender, weights, rows, ask) for rows, ask in zip(seen, asks, strict=True)]
     if weights["model"]:
         for n, query in _model_queries(recommender, seen, asks).items():
@@ -49,7 +48,7 @@ def source_queries(
     if weights["text"] and recommender.text_vectors is not None:
         told = [n for n, ask in enumerate(asks) if ask.text.strip()]
         if told:
-            read = normalise(recommender.text_vectors([asks[n].text for n in told])[:, : store.content_dim])
+            read = text_part(recommender, [asks[n].text for n in told])
             for n, query in zip(told, read, strict=True):
                 queries[n]["text"] = query
     return [{name: own[name] for name in weights if name in own} for own in queries]
@@ -147,6 +146,12 @@ def vectors_in(store: ItemVectors, rows: np.ndarray, content: bool) -> np.ndarra
 def content_part(store: ItemVectors, rows: np.ndarray) -> np.ndarray:
     """(n, E) unit vectors of the items in the encoder's space, without what a graph laid beside them."""
     return normalise(store.float32(rows)[:, : store.content_dim])
+
+
+def text_part(recommender: Recommender, texts: Sequence[str]) -> np.ndarray:
+    """(n, E) unit vectors of words in the encoder's space, for a recommender that reads words."""
+    assert recommender.text_vectors is not None
+    return normalise(recommender.text_vectors(texts)[:, : recommender.vectors.content_dim])
 
 
 def rows_by_keyword(catalog: Catalog, store: ItemVectors) -> dict[str, np.ndarray]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from navigator.refusal import Refusal
 from navigator.serve.door.commands import create_key
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
-from navigator.serve.refusal import Refusal
 
 HOST = (b"host", b"localhost:8080")
 

@@ -7,19 +7,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 COLOURS = (
-    "crimson",
-    "orange",
-    "gold",
-    "seagreen",
-    "teal",
-    "navy",
-    "purple",
-    "hotpink",
-    "sienna",
-    "gray",
-    "black",
-    "skyblue",
-)
+    "crimson", "orange", "gold", "seagreen", "teal", "navy", "purple", "hotpink", "sienna", "gray", "black", "skyblue",
+)  # fmt: skip
 HOSTILE = "<img src=x onerror=alert(1)>"
 TITLES = {f"i{n}": f"{colour.capitalize()} thing" for n, colour in enumerate(COLOURS)} | {"i3": HOSTILE}
 BOARDS = {"ann/warm": ("Warm", ["i0", "i1", "i2"]), "bob/cold": ("Cold", ["i4", "i5", "i11"])}
@@ -35,9 +24,11 @@ class World:
         key: the API key that is asked for; None: none.
         keeps: whether events are kept at all.
         native: whether a native model is served.
+        slow_s: seconds that /v1/events takes to answer, once it has noted what came.
         words: pieces of an answer of the chat, `pause_s` apart.
         asked: (path, body) of every POST but events.
-        events: what came to /v1/events.
+        events: what came to /v1/events, each event_id once as the real store keeps it: what a browser gave up half way while
+            it left the page, it sends again.
         batches: how many requests brought them.
     """
 
@@ -50,9 +41,19 @@ class World:
     words: tuple[str, ...] = ("I found ", "two things ", "like that: ", HOSTILE)
     pause_s: float = 0.02
     asked: list[tuple[str, Any]] = field(default_factory=list)
+    slow_s: float = 0.0
     events: list[dict[str, Any]] = field(default_factory=list)
     batches: int = 0
     url: str = ""
+
+    def keep(self, came: list[dict[str, Any]]) -> int:
+        """Note events that come in one request; how many are new. One that comes again must be what it was."""
+        known = {event["event_id"]: event for event in self.events}
+        again = [event for event in came if event["event_id"] in known]
+        assert all(event == known[event["event_id"]] for event in again), "an event_id came again for something else"
+        self.events += [event for event in came if event["event_id"] not in known]
+        self.batches += 1
+        return len(came) - len(again)
 
     def bodies(self, path: str) -> list[Any]:
         """The bodies that were posted to a path."""

@@ -12,7 +12,7 @@ from navigator.admission import Overloaded
 from navigator.assistant.batch import ContinuousBatch
 from navigator.assistant.choice import next_token
 from navigator.assistant.requests import Prompt
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 RNG = np.random.default_rng(3)
 

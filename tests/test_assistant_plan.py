@@ -8,7 +8,7 @@ from navigator.assistant.assistant import Assistant, Retrieval
 from navigator.assistant.conversation import ItemPart, Turn
 from navigator.assistant.stock import Stock
 from navigator.contracts.vectors import as_stored, normalise
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 from pipeline_worlds import fresh
 
 

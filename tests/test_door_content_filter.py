@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from navigator.contracts import UserError
+from navigator.refusal import Refusal
 from navigator.serve.door.content_filter import load_filter, refuse_blocked, words
-from navigator.serve.refusal import Refusal
 
 
 @pytest.mark.parametrize(

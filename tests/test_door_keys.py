@@ -10,12 +10,12 @@ import pytest
 from door_worlds import HOST, Echo, ask, bearer, keyed, talk
 from navigator.cli import main
 from navigator.contracts import UserError
+from navigator.refusal import Refusal
 from navigator.serve.door.commands import create_key, list_keys, revoke_key
 from navigator.serve.door.keys import hashed, read_keys
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
 from navigator.serve.door.places import FOLDERS, PATHS, place_of
-from navigator.serve.refusal import Refusal
 
 SCOPES = ("search", "chat", "events", "admin")
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from encoders.pictures import flatten_picture
+from navigator.refusal import Refusal
 from navigator.serve.door.options import DoorOptions
 from navigator.serve.door.pictures import picture_of
-from navigator.serve.refusal import Refusal
 
 LIMITS = DoorOptions()
 

@@ -7,11 +7,11 @@ import pytest
 
 from door_worlds import HOST, Echo, ask, keyed, open_door
 from navigator.contracts import UserError
+from navigator.refusal import Refusal
 from navigator.serve.door.headers import check_binding, dressed
 from navigator.serve.door.middleware import Door
 from navigator.serve.door.options import DoorOptions
 from navigator.serve.door.places import place_of
-from navigator.serve.refusal import Refusal
 
 
 def test_every_answer_has_the_headers_and_the_application_cannot_weaken_them():

@@ -16,7 +16,7 @@ from navigator.events.compact import compact
 from navigator.events.event import AHEAD_S, BEHIND_S
 from navigator.events.folder import segments
 from navigator.events.store import EventStore, Limits
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 NOW = 1_700_000_000.0
 

@@ -39,21 +39,17 @@ def town(tmp_path):
     return tmp_path
 
 
+def importing(town, *more: str) -> list[str]:
+    """The command that imports the town's events."""
+    return ["import", "events", str(town / "s"), "--catalog", str(town / "catalog"), "--out", str(town / "e"), *more]
+
+
 def rows(path) -> list[tuple]:
     return [tuple(row.values())[:2] for row in pq.read_table(path).to_pylist()]
 
 
 def test_events_become_edges_that_a_graph_takes(town, capsys):
-    command = [
-        "import",
-        "events",
-        str(town / "s"),
-        "--catalog",
-        str(town / "catalog"),
-        "--out",
-        str(town / "e"),
-        "--json",
-    ]
+    command = importing(town, "--json")
     assert main([*command, "--catalog_out", str(town / "c2")]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["rows"] == {"saved": 3, "holds": 2, "boards": 1, "interactions": 12, "rejects": 3}
@@ -76,8 +72,7 @@ def test_events_become_edges_that_a_graph_takes(town, capsys):
 
 
 def test_what_was_shown_and_not_saved_becomes_negatives(town):
-    main(["import", "events", str(town / "s"), "--catalog", str(town / "catalog"), "--out", str(town / "e"),
-          "--catalog_out", str(town / "c2")])  # fmt: skip
+    main(importing(town, "--catalog_out", str(town / "c2")))
     larger = Catalog.open(town / "c2")
     assert larger.rows("interactions") == 32 + 12 and larger.rows("boards") == 7
     built = build_graph(town / "c2", town / "g", actions=["save"], impressions=["impression"], walks=0, min_board=3)
@@ -87,19 +82,10 @@ def test_what_was_shown_and_not_saved_becomes_negatives(town):
 
 
 def test_clicks_count_as_saves_when_asked(town, capsys):
-    command = [
-        "import",
-        "events",
-        str(town / "s"),
-        "--catalog",
-        str(town / "catalog"),
-        "--out",
-        str(town / "e"),
-        "--clicks",
-    ]
-    assert main(command) == 0
+    command = importing(town)
+    assert main([*command, "--clicks"]) == 0
     assert ("dan", "i4") in rows(town / "e" / "saved.parquet") and len(rows(town / "e" / "saved.parquet")) == 4
-    assert main([*command[:-1], "--purpose", "export"]) == 2
+    assert main([*command, "--purpose", "export"]) == 2
     assert "lets nothing leave that fewer than 5 owners" in capsys.readouterr().err
 
 

@@ -69,8 +69,8 @@ def test_a_search_within_a_board_finds_its_items_alone(client: TestClient):
 
 
 def test_requests_of_one_batch_are_answered_as_each_alone(engine: Engine):
+    from navigator.refusal import Refusal
     from navigator.serve.exchange import Asked, Done
-    from navigator.serve.refusal import Refusal
     from navigator.serve.schemas import SearchRequest
 
     bodies = [{"text": "red"}, {"item": "i05", "k": 3}, {"item": "nobody"}, {"text": "a blue thing", "k": 30}]

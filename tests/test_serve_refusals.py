@@ -79,7 +79,7 @@ class Slow:
         monkeypatch.setattr(Engine, "search", self.search)
 
     def search(self, asked: Sequence[Any]) -> list[Any]:
-        from navigator.serve.refusal import Refusal
+        from navigator.refusal import Refusal
 
         self.sizes.append(len(asked))
         self.begun.release()

@@ -30,7 +30,7 @@ from navigator.assistant.stock import Stock
 from navigator.assistant.wish import Reader, Wish
 from navigator.contracts.vectors import as_stored, normalise
 from navigator.pipeline import Pipeline
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 PictureVectors = Callable[[Sequence[bytes]], np.ndarray]
 REMEMBERED = 2048  # shown items of conversations, by what was said

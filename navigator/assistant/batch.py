@@ -24,7 +24,7 @@ from navigator.assistant.choice import next_token
 from navigator.assistant.kept_rows import joined, without
 from navigator.assistant.requests import Generated, Prompt, Row, gone, tell
 from navigator.layout import plain_positions
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 PREFILL_TOKENS = 2048  # read at once, so that a crowd of newcomers does not hold up those under way for long
 _MEMORY = 0.1  # weight of the newest request in the running mean of a row's seconds

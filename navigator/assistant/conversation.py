@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from navigator.contracts import ItemVectors
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 Role = Literal["system", "user", "assistant"]
 

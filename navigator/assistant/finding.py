@@ -11,12 +11,11 @@ from navigator.assistant.english import MODIFIERS, subjects
 from navigator.assistant.stock import Stock
 from navigator.assistant.wish import Wish
 from navigator.contracts import UserError
-from navigator.contracts.vectors import normalise
 from navigator.fuse import fuse
 from navigator.options import Options
 from navigator.pipeline import Pipeline
-from navigator.retrieve import content_part
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
+from navigator.retrieve import content_part, text_part
 
 DEPTH = 60  # items that the pipeline gives for a wish, before the words have their say
 CLEARLY = 0.1  # by which an item is nearer to what is ruled out than to what is wanted
@@ -88,24 +87,15 @@ class Finder:
         except UserError as error:
             raise Refusal(404, "not_found", str(error), "retrieval") from error
         if self.pipeline.recommender.text_vectors is not None and wish.words:
-            self._read(
-                [wish.text, " ".join(wish.named or wish.heads) or wish.text, *wish.ruled_out]
-            )  # all at once; they are remembered
+            named = " ".join(wish.named or wish.heads)
+            self._read([wish.text, named or wish.text, *wish.ruled_out])  # all at once; they are remembered
         by_words = not wish.items and picture is None
         alone = self._by_words if query is None else self._by_query
         asked, title = (alone, "") if by_words else (self._by_items, wish.text)
         depth = min(DEPTH, asked.options.retrieve, len(self.store.ids))
         ask = Ask(
-            wish.items,
-            depth,
-            title,
-            wish.text,
-            picture,
-            skip,
-            keyword=filters.keyword,
-            board=filters.board,
-            query=query,
-        )
+            wish.items, depth, title, wish.text, picture, skip, keyword=filters.keyword, board=filters.board, query=query
+        )  # fmt: skip
         answer = asked.answer([ask])[0]
         if isinstance(answer, UserError):
             raise Refusal(400, "nothing_to_go_by", str(answer), "messages") from answer
@@ -170,6 +160,4 @@ class Finder:
         return items[int(scores.argmax())]
 
     def _read(self, texts: list[str]) -> np.ndarray:
-        reads = self.pipeline.recommender.text_vectors
-        assert reads is not None
-        return normalise(reads(texts)[:, : self.store.content_dim])
+        return text_part(self.pipeline.recommender, texts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The exceptions a user is meant to read."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Every command prints it on stderr as ``error: ...`` and exits with code 2; no traceback.
     """
+
+
+class UnknownNameError(UserError):
+    """An item, keyword or board that is not there; over HTTP a 404."""

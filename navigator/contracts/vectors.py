@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from navigator.contracts.errors import UserError
+from navigator.contracts.errors import UnknownNameError, UserError
 from navigator.contracts.manifest import Manifest, read_manifest
 from navigator.contracts.vector_file import FILE, map_tensors, write_tensors
 
@@ -102,10 +102,10 @@ class ItemVectors:
         return {item_id: row for row, item_id in enumerate(self.ids)}
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Row numbers of external ids; UserError names the first unknown one."""
+        """Row numbers of external ids; UnknownNameError names the first unknown one."""
         unknown = next((i for i in ids if i not in self.index), None)
         if unknown is not None:
-            raise UserError(
+            raise UnknownNameError(
                 f"item {unknown!r} has no vector in this store ({len(self.ids):,} items); check the id or embed it"
             )
         return np.array([self.index[i] for i in ids], dtype=np.int64)

@@ -24,7 +24,7 @@ from navigator.events.compact import compact
 from navigator.events.event import checked
 from navigator.events.folder import make_store
 from navigator.events.writer import Appended, Pending, Writer, refuse
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 __all__ = ["Appended", "EventStore", "Limits"]
 

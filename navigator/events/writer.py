@@ -10,7 +10,7 @@ from navigator.contracts import UserError
 from navigator.events.event import Event, line_of
 from navigator.events.known import KnownIds
 from navigator.events.segment import Segment
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 FORGOTTEN = "this user_id was forgotten; nothing more is kept of it"
 

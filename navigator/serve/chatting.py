@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from navigator.admission import Overloaded
@@ -77,7 +77,10 @@ async def say(
                 finish = token.finish
                 stages["queue"] = round(stages["queue"] + token.queue_s * 1000, 3)
                 stages["generate"] = round(token.work_s * 1000, 3)
-                service.telemetry.worked("chat", token.work_s / max(1, talk.batch.running))
+                shared = max(
+                    1, talk.batch.running
+                )  # rows share the passes: their number at the end stands for all of them
+                service.telemetry.worked("chat", token.work_s / shared)
             elif piece := _filtered(gate.push(token), content_filter):
                 pieces.append(piece)
                 yield piece
@@ -86,7 +89,7 @@ async def say(
         pieces.append(last)
         yield last
     _count(service, answer)
-    yield Said(_as_said(answer, pieces), talk, stages)
+    yield Said(replace(answer, text="".join(pieces)), talk, stages)  # what was sent, without what the filter stopped
 
 
 async def _tokens(talk: Talk, plan: Plan, asking: Asking, until: float) -> AsyncIterator[int | Generated]:
@@ -121,11 +124,6 @@ async def _tokens(talk: Talk, plan: Plan, asking: Asking, until: float) -> Async
 def _filtered(piece: str, content_filter: ContentFilter) -> str:
     stopped = piece.strip() and content_filter(piece) is not None
     return f" {WITHHELD}" if stopped and piece.startswith(" ") else WITHHELD if stopped else piece
-
-
-def _as_said(answer: Answer, pieces: Sequence[str]) -> Answer:
-    """With the text that was sent, which lacks what the filter stopped."""
-    return replace(answer, text="".join(pieces))
 
 
 def _count(service: Service, answer: Answer) -> None:

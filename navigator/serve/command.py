@@ -1,12 +1,11 @@
 """The command `navigator serve`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from navigator.contracts import UserError
-from navigator.contracts.manifest import read_manifest
+from navigator.serve.beside import encoder_of, vectors_of
 from navigator.serve.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -110,39 +109,3 @@ def _parts(
         missing = ", ".join(f"--{name}" for name, path in given.items() if path is None)
         raise UserError(f"{missing} missing; give --model, --index and --catalog, or --releases ROOT")
     return model, index, vectors or vectors_of(index), catalog
-
-
-def vectors_of(index: Path) -> Path:
-    """The vector store that an index was built from, found beside it; UserError where it is not there."""
-    from navigator.serve.shelf import find_vectors
-
-    built_from = read_manifest(index, "index", f"navigator index VECTORS --out {index}").inputs.get("vectors", "")
-    found = find_vectors(index, built_from)
-    if found is None:
-        raise UserError(
-            f"beside index {index} there are no vectors {built_from} that it was built from; give --vectors"
-        )
-    return found
-
-
-def encoder_of(vectors: Path) -> str:
-    """The name of the encoder that made the content of a store, as the store remembers it.
-
-    Refined vectors name the store they were made from by its fingerprint; it is looked for beside them.
-
-    Raises:
-        UserError: it is not remembered, or is a folder that is no longer there.
-    """
-    from navigator.serve.shelf import find_vectors
-
-    manifest = read_manifest(vectors, "vectors", f"navigator embed CATALOG --out {vectors}")
-    name = manifest.config.get("encoder_name")
-    if name is None and (source := find_vectors(vectors, manifest.inputs.get("vectors", ""))) is not None:
-        name = read_manifest(source, "vectors", "navigator embed").config.get("encoder_name")
-    if name is None:
-        raise UserError(f"vectors {vectors} do not say which encoder made them; give --encoder, or --encoder none")
-    beside = vectors.resolve().parent / Path(name).name
-    looks_local = os.sep in name and not name.startswith("hf-hub:")
-    if looks_local and not Path(name).is_dir() and beside.is_dir():
-        return str(beside)  # the whole folder of artefacts was moved
-    return name

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 
 from encoders.load import Encoder
-from encoders.pictures import UnreadablePictureError
 from navigator.ask import Ask
 from navigator.contracts import UserError
-from navigator.contracts.vectors import normalise
 from navigator.native import NativeRecommender
 from navigator.options import Options
 from navigator.pipeline import Pipeline
-from navigator.retrieve import Wanted, lists_of
+from navigator.refusal import Refusal
+from navigator.retrieve import Wanted, content_part, lists_of, text_part
 from navigator.serve.exchange import Advice, Asked, Done, Found, as_refusal, stage
-from navigator.serve.refusal import Refusal
+from navigator.serve.reading import no_encoder, read_pictures, stacked
 from navigator.serve.schemas import RankRequest, RecommendRequest, SearchRequest
 from navigator.serve.shelf import Shelf
 
@@ -79,7 +78,7 @@ class Engine:
         """See navigator.pipeline."""
         spent: dict[str, float] = {}
         with stage("encode", spent):
-            pictures = self._pictures([one.picture for one in asked])
+            pictures = read_pictures(self.encoder, self.pipeline.store.content_dim, [one.picture for one in asked])
         asks = [self._ask(one.body, picture) for one, picture in zip(asked, pictures, strict=True)]
         answers = iter(self.pipeline.answer([ask for ask in asks if isinstance(ask, Ask)]))
         done: list[Done[Advice] | Exception] = []
@@ -118,19 +117,20 @@ class Engine:
 
     def _queries(self, asked: Sequence[Asked[SearchRequest]]) -> list[dict[str, np.ndarray] | Exception]:
         """For each request its unit query, by the space it lies in (navigator.retrieve)."""
-        store, reads = self.pipeline.store, self.pipeline.recommender.text_vectors
+        store, recommender = self.pipeline.store, self.pipeline.recommender
         texts = [one.body.text for one in asked if one.body.text is not None]
         words: dict[str, np.ndarray] = {}
-        if texts and reads is not None:
-            words = dict(zip(texts, normalise(reads(texts)[:, : store.content_dim]), strict=True))
+        if texts and recommender.text_vectors is not None:
+            words = dict(zip(texts, text_part(recommender, texts), strict=True))
         queries: list[dict[str, np.ndarray] | Exception] = []
-        for one, picture in zip(asked, self._pictures([one.picture for one in asked]), strict=True):
+        pictures = read_pictures(self.encoder, store.content_dim, [one.picture for one in asked])
+        for one, picture in zip(asked, pictures, strict=True):
             if isinstance(picture, Exception):
                 queries.append(picture)
             elif picture is not None:
                 queries.append({"picture": picture})
             elif one.body.text is not None:
-                queries.append({"text": words[one.body.text]} if words else _no_encoder("text"))
+                queries.append({"text": words[one.body.text]} if words else no_encoder("text"))
             elif one.body.item in store.index:
                 queries.append({"item": store.float32(store.rows_of([one.body.item]))[0]})
             else:
@@ -151,7 +151,7 @@ class Engine:
     def _found(self, wanted: Wanted, lists: dict[str, np.ndarray], k: int) -> Found:
         store, (name, rows) = self.pipeline.store, next(iter(lists.items()))
         rows = rows[:k]
-        vectors = store.float32(rows) if name == "item" else normalise(store.float32(rows)[:, : store.content_dim])
+        vectors = store.float32(rows) if name == "item" else content_part(store, rows)
         return Found([store.ids[row] for row in rows], (vectors @ wanted.queries[name]).tolist())
 
     def _ask(self, body: RecommendRequest, picture: np.ndarray | Exception | None) -> Ask | Exception:
@@ -162,43 +162,24 @@ class Engine:
             body.session,
         )  # fmt: skip
 
-    def _pictures(self, pictures: Sequence[bytes | None]) -> list[np.ndarray | Exception | None]:
-        """(E,) unit content vector of each picture, None where there is none."""
-        given = [n for n, picture in enumerate(pictures) if picture is not None]
-        found: list[np.ndarray | Exception | None] = [None] * len(pictures)
-        if given and self.encoder is None:
-            return [None if picture is None else _no_encoder("image") for picture in pictures]
-        for n, vector in zip(given, self.picture_vectors([pictures[n] or b"" for n in given]), strict=True):
-            found[n] = vector
-        return found
-
-    def picture_vectors(self, pictures: Sequence[bytes]) -> list[np.ndarray | Exception]:
-        """(E,) of each picture in the content space of the store; a picture that cannot be read is a Refusal in its place."""
-        if not pictures or self.encoder is None:
-            return [_no_encoder("image") for _ in pictures]
-        try:
-            vectors = self.encoder.encode_pictures(list(pictures))
-        except UnreadablePictureError as error:
-            if len(pictures) > 1:
-                return [self.picture_vectors([picture])[0] for picture in pictures]
-            return [Refusal(400, "unreadable_picture", f"the picture cannot be read: {error}", "image")]
-        return list(normalise(vectors[:, : self.pipeline.store.content_dim]))
+    def picture_vectors(self, pictures: Sequence[bytes]) -> np.ndarray:
+        """(n, E) of pictures in the content space; Refusal for the first that cannot be read."""
+        return stacked(read_pictures(self.encoder, self.pipeline.store.content_dim, pictures))
 
     def _embedded(self, parts: Sequence[Any], spent: dict[str, float]) -> Done[np.ndarray] | Exception:
-        store, reads = self.pipeline.store, self.pipeline.recommender.text_vectors
-        vectors: list[np.ndarray | Exception] = []
+        store, recommender = self.pipeline.store, self.pipeline.recommender
+        vectors: list[np.ndarray | Exception | None] = []
         for part in parts:
             if isinstance(part, bytes):
-                vectors += self.picture_vectors([part])
+                vectors += read_pictures(self.encoder, store.content_dim, [part])
             elif isinstance(part, str):
-                vectors.append(_no_encoder("input") if reads is None else reads([part])[0, : store.content_dim])
+                deaf = recommender.text_vectors is None
+                vectors.append(no_encoder("input") if deaf else text_part(recommender, [part])[0])
             elif part["item"] in store.index:
-                vectors.append(normalise(store.float32(store.rows_of([part["item"]]))[0, : store.content_dim]))
+                vectors.append(content_part(store, store.rows_of([part["item"]]))[0])
             else:
                 vectors.append(Refusal(404, "item_not_found", "no such item has a vector; check the id", "input"))
-        wrong = next((vector for vector in vectors if isinstance(vector, Exception)), None)
-        return wrong or Done(np.stack(vectors), self.name, spent)  # type: ignore[arg-type]
-
-
-def _no_encoder(param: str) -> Refusal:
-    return Refusal(400, "no_encoder", "this server was started without an encoder; ask by item ids", param)
+        try:
+            return Done(stacked(vectors), self.name, spent)
+        except Refusal as wrong:
+            return wrong

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from navigator.answers import Recommendation
-from navigator.contracts import UserError
-from navigator.serve.refusal import Refusal
+from navigator.contracts import UnknownNameError, UserError
+from navigator.refusal import Refusal
 
 Body = TypeVar("Body")
 Answer = TypeVar("Answer")
@@ -60,6 +60,6 @@ def as_refusal(error: Exception) -> Exception:
     """A UserError as what HTTP calls it; the paths of this machine stay inside."""
     if not isinstance(error, UserError):
         return error
-    said = str(error)
-    unknown = any(words in said for words in ("has no vector", "carries keyword", "is not in the catalogue"))
-    return Refusal(404 if unknown else 400, "not_found" if unknown else "invalid_request", said)
+    if isinstance(error, UnknownNameError):
+        return Refusal(404, "not_found", str(error))
+    return Refusal(400, "invalid_request", str(error))

@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from navigator.refusal import RELEASE_HEADER, Refusal
 from navigator.serve.door.content_filter import refuse_blocked
 from navigator.serve.door.pictures import picture_of
 from navigator.serve.engine import Engine
 from navigator.serve.exchange import Asked
-from navigator.serve.refusal import RELEASE_HEADER, Refusal
 from navigator.serve.service import Reply, Service
 
 TYPE_NAME = re.compile(

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from navigator.refusal import Refusal
 from navigator.serve.http import REFUSALS, engine_of, service_of
-from navigator.serve.refusal import Refusal
 from navigator.serve.schemas import Board, BoardContent, BoardItem, Item
 from navigator.serve.service import stopping
 from navigator.serve.shelf import SIZES, picture_path

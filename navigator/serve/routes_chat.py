@@ -12,11 +12,11 @@ from fastapi.responses import StreamingResponse
 from navigator.assistant.answering import MAX_NEW_TOKENS
 from navigator.assistant.assistant import Retrieval
 from navigator.assistant.conversation import ItemPart, Turn
+from navigator.refusal import RELEASE_HEADER, Refusal
 from navigator.serve import openai_schemas as schemas
 from navigator.serve.chatting import Asking, Said, planned, say
 from navigator.serve.door.content_filter import refuse_blocked
 from navigator.serve.http import REFUSALS, TimeoutMs, read_picture, server_timing, service_of, tell
-from navigator.serve.refusal import RELEASE_HEADER, Refusal
 from navigator.serve.schemas import Shown
 from navigator.serve.shelf import picture_path
 

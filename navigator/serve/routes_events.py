@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from navigator.refusal import Refusal
 from navigator.serve.http import REFUSALS, engine_of
-from navigator.serve.refusal import Refusal
 from navigator.serve.schemas import example
 
 MOST = 1000

@@ -6,6 +6,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from navigator.contracts.vectors import normalise
+from navigator.refusal import Refusal
 from navigator.serve.exchange import Asked
 from navigator.serve.http import REFUSALS, TimeoutMs, ask, engine_of, read_body, read_picture
 from navigator.serve.openai_schemas import (
@@ -20,7 +21,6 @@ from navigator.serve.openai_schemas import (
     TextPart,
     Usage,
 )
-from navigator.serve.refusal import Refusal
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=REFUSALS)
 

@@ -14,13 +14,13 @@ from typing import Any
 from navigator.admission import Overloaded
 from navigator.assistant.assistant import Retrieval
 from navigator.assistant.conversation import Turn
+from navigator.refusal import Refusal
 from navigator.release.watch import Watcher
 from navigator.serve.batching import Batcher, Closing, DeadlinePassed
 from navigator.serve.compare import compare
 from navigator.serve.engine import Engine
 from navigator.serve.exchange import Done
 from navigator.serve.options import ServeOptions
-from navigator.serve.refusal import Refusal
 from navigator.serve.talk import PLANS_WAITING, Talk
 from navigator.serve.telemetry import Telemetry
 

@@ -4,17 +4,18 @@ import io
 import threading
 from collections import OrderedDict
 from functools import cached_property
-from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from PIL import Image
 
 from encoders.pictures import UnreadablePictureError, flatten_picture
 from navigator.contracts import Catalog
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 SIZES = (64, 128, 256, 512)
 KEPT_BYTES = 64 << 20
@@ -84,8 +85,6 @@ class Shelf:
 
     def board(self, board_id: str, limit: int) -> tuple[str, list[str], int]:
         """Title, the first `limit` items and how many more; Refusal 404 for an unknown board."""
-        import pyarrow.dataset as ds  # reads only the matching rows
-
         found = self.boards.filter(pc.field("board") == board_id)
         if not len(found):
             raise Refusal(404, "board_not_found", "no such board; GET /v1/boards lists them", "board")
@@ -128,20 +127,4 @@ def _containing(words: str) -> pc.MatchSubstringOptions:
 
 def picture_path(item_id: str) -> str:
     """Where an item's picture is served."""
-    from urllib.parse import quote
-
     return f"/v1/items/{quote(item_id, safe='')}/picture"
-
-
-def find_vectors(index: Path, fingerprint: str) -> Path | None:
-    """The vector store beside an index, or below its neighbours, that the index was built from."""
-    import json
-
-    for manifest in sorted(index.resolve().parent.glob("*/manifest.json")):
-        try:
-            said = json.loads(manifest.read_text())
-        except (OSError, ValueError):
-            continue
-        if said.get("kind") == "vectors" and said.get("fingerprint") == fingerprint:
-            return manifest.parent
-    return None

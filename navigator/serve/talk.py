@@ -7,8 +7,6 @@ release until the answer is whole; the last one to leave a replaced release ends
 import threading
 import time
 
-import numpy as np
-
 from navigator.assistant.assistant import Assistant, Plan, Retrieval
 from navigator.assistant.batch import ContinuousBatch
 from navigator.assistant.conversation import Turn
@@ -28,7 +26,7 @@ class Talk:
 
     def __init__(self, engine: Engine, options: ServeOptions):
         recommender = engine.pipeline.recommender
-        pictures = None if engine.encoder is None else _pictures_of(engine)
+        pictures = None if engine.encoder is None else engine.picture_vectors
         self.engine, self.assistant = engine, Assistant(engine.pipeline, pictures)
         self.batch = ContinuousBatch(
             recommender.model, recommender.processor, options.chat_rows, waiting=options.chat_queue
@@ -67,14 +65,3 @@ class Talk:
 
     def _end(self) -> None:
         threading.Thread(target=self.batch.close, name="end-of-release", daemon=True).start()
-
-
-def _pictures_of(engine: Engine):
-    def vectors(pictures: object) -> np.ndarray:
-        found = engine.picture_vectors(list(pictures))  # type: ignore[call-overload]
-        wrong = next((one for one in found if isinstance(one, Exception)), None)
-        if wrong is not None:
-            raise wrong
-        return np.stack(found)  # type: ignore[arg-type]
-
-    return vectors

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Message, Receive, Send
 
+from navigator.refusal import Refusal
 from navigator.serve.door.headers import dressed
-from navigator.serve.refusal import Refusal
 
 CLOSING = (408, 413)  # the rest of the request is not read
 

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive
 
+from navigator.refusal import Refusal
 from navigator.serve.door.headers import Headers, one
 from navigator.serve.door.options import DoorOptions
-from navigator.serve.refusal import Refusal
 
 DRAINED = 4  # times the limit: as much more is taken in and dropped, so that who sends too much gets to read why not
 

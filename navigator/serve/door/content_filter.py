@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from navigator.contracts import UserError
-from navigator.serve.refusal import Refusal
+from navigator.refusal import Refusal
 
 ContentFilter = Callable[[str], str | None]
 WORD = re.compile(r"[^\W_]+")

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from navigator.contracts import UserError
+from navigator.refusal import Refusal
 from navigator.serve.door.options import DoorOptions
-from navigator.serve.refusal import Refusal
 
 Headers = Iterable[tuple[bytes, bytes]]  # as ASGI has them: names in lower case
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph.audit import audit_path
 from navigator.contracts import UserError
+from navigator.refusal import Refusal
 from navigator.serve.door.answer import Answer, trace_of
 from navigator.serve.door.audit import AuditLog, Line
 from navigator.serve.door.bodies import Bodies, ClientGone
@@ -24,7 +25,6 @@ from navigator.serve.door.headers import check_binding, check_host, check_origin
 from navigator.serve.door.options import DoorOptions
 from navigator.serve.door.places import ADMIN, place_of
 from navigator.serve.door.visitors import KeyRefused, Visitors
-from navigator.serve.refusal import Refusal
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import struct
 from PIL import Image
 
 from encoders.pictures import UnreadablePictureError, flatten_picture
+from navigator.refusal import Refusal
 from navigator.serve.door.options import DoorOptions
-from navigator.serve.refusal import Refusal
 
 KINDS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/jpg": "JPEG", "image/webp": "WEBP"}
 FORMATS = ("PNG", "JPEG", "WEBP")

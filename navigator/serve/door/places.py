@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from navigator.refusal import Refusal
 from navigator.serve.door.keys import Scope
-from navigator.serve.refusal import Refusal
 
 ADMIN = "/v1/admin/"
 

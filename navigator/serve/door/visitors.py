@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable
 
 from navigator.contracts import UserError
+from navigator.refusal import Refusal
 from navigator.serve.door.headers import Headers, one
 from navigator.serve.door.keys import Key, KeyRing, utc_now
 from navigator.serve.door.limiter import Buckets, neighbourhood
 from navigator.serve.door.options import DoorOptions
 from navigator.serve.door.places import Place
-from navigator.serve.refusal import Refusal
 
 log = logging.getLogger(__name__)
 
