@@ -37,8 +37,8 @@ serve: ## serve what the demo made, with a page for people at http://127.0.0.1:8
 	$(RUN)/navigator serve --model runs/demo/model --index runs/demo/index --catalog runs/demo/catalog \
 		--native runs/demo/native --events runs/demo/events
 
-test: dev assets ## run the tests
-	$(RUN)/python -m pytest -q
+test: dev assets ## run the tests, two files at a time
+	$(RUN)/python -m pytest -q -n 2 --dist loadfile
 
 check: dev ## lint, types, layering
 	$(RUN)/ruff format --check .

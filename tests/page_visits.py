@@ -22,6 +22,8 @@ ARGS = [
     "--no-first-run",
 ]
 
+PATIENCE_S = 20  # no bar: other work may have the cores
+
 # A drop or paste of a picture of 1600 x 400 pixels, or of a file of another type; the sides of a picture in a data URL.
 DROP = """async ([how, type, text]) => {
   const canvas = new OffscreenCanvas(1600, 400);
@@ -31,8 +33,13 @@ DROP = """async ([how, type, text]) => {
   dataTransfer.items.add(new File([blob], "a", { type }));
   if (how === "paste")
     document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: dataTransfer, bubbles: true, cancelable: true }));
-  else for (const kind of ["dragover", "drop"])
-    document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+  else {
+    const init = { dataTransfer, bubbles: true, cancelable: true };
+    const dispatch = (kind) => document.body.dispatchEvent(new DragEvent(kind, init));
+    while (dispatch("dragover")) await new Promise(requestAnimationFrame); // until the page's listener has come
+    await new Promise(requestAnimationFrame);
+    dispatch("drop");
+  }
 }"""
 SIDES = (
     "async (url) => { const i = new Image(); i.src = url; await i.decode(); return [i.naturalWidth, i.naturalHeight]; }"
@@ -90,7 +97,7 @@ class Visit:
             "(({ariaLabel, textContent}) => ariaLabel ?? textContent.trim())(document.activeElement)"
         )
 
-    def until(self, true: Callable[[], Any], why: str = "it did not happen", seconds: float = 6) -> None:
+    def until(self, true: Callable[[], Any], why: str = "it did not happen", seconds: float = PATIENCE_S) -> None:
         """Wait for something that no locator can wait for; the policy forbids Playwright's wait_for_function."""
         end = time.monotonic() + seconds
         while not true():
@@ -106,7 +113,7 @@ def visiting(opened: Any, world: World, **options: Any) -> Iterator[Visit]:
     """A fresh profile in which nothing unexpected may happen; `options` are those of Playwright's new_context."""
     with served(world):
         context = opened.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
-        context.set_default_timeout(5000)
+        context.set_default_timeout(PATIENCE_S * 1000)
         visit = Visit(world, context.new_page())
         listen(visit)
         yield visit

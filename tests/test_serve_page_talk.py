@@ -51,6 +51,7 @@ def test_escape_stops_an_answer_and_the_next_question_works(chromium: Any) -> No
         visit.page.get_by_text("I found").wait_for()
         visit.page.keyboard.press("Escape")
         visit.page.get_by_text("Stopped.").wait_for()
+        visit.until(lambda: visit.cancelled)  # the browser tells of it a moment later
         assert len(visit.cancelled) == 1
         visit.world.pause_s = 0
         visit.page.keyboard.type("b")
@@ -116,23 +117,33 @@ def test_events_that_the_server_could_not_take_come_again_under_the_same_id(chro
         visit.expected = ["503"]
         visit.open("search=a")
         visit.page.get_by_role("link", name="Similar to Teal thing").click()
-        visit.until(lambda: visit.world.events, seconds=15)
+        visit.until(lambda: visit.world.events)
         [refused] = visit.world.turned
         assert refused["events"][0]["kind"] == "click" and refused["events"][0] == visit.world.events[0]
+
+
+def test_events_on_their_way_when_the_page_is_left_count_once(chromium: Any) -> None:
+    with visiting(chromium, World(slow_s=2)) as visit:
+        visit.open("search=a")
+        visit.page.get_by_role("link", name="Similar to Teal thing").click()
+        visit.until(lambda: visit.world.events)
+        visit.page.goto("about:blank")  # the answer is still on its way: the browser gives it up, the page sends again
+        visit.page.wait_for_timeout(500)
+        assert [event["item_id"] for event in visit.world.events if event["kind"] == "click"] == ["i4"]
 
 
 def test_a_server_that_keeps_no_events_is_sent_none(chromium: Any) -> None:
     with visiting(chromium, World(keeps=False)) as visit:
         visit.open("search=a")
         visit.page.get_by_role("link", name="Similar to Teal thing").click()
-        visit.page.get_by_role("checkbox", disabled=True).wait_for()
+        visit.page.get_by_title("This server keeps no counts").wait_for()
         assert visit.world.events == []
 
 
 def test_nothing_is_counted_once_the_switch_is_off(visit: Visit) -> None:
     visit.open("search=a")
     visit.cards("Pictures for a").first.wait_for()
-    visit.page.get_by_label("Count what I see").uncheck()
+    visit.page.get_by_role("checkbox", name="Count what I see", checked=True).uncheck()
     visit.page.get_by_role("link", name="Similar to Teal thing").click()
     visit.page.get_by_role("heading", name="Teal thing").wait_for()
     visit.page.wait_for_timeout(1200)

@@ -65,7 +65,7 @@ addEventListener("keydown", (event) => {
 
 import("./events.js").then(({ counting, setCounting }) => {
   const box = byId("events");
-  box.checked = counting();
+  Object.assign(box, { checked: counting(), disabled: false }); // until here it could not show how it stands
   box.addEventListener("change", () => {
     setCounting(box.checked);
     toast(box.checked ? "Thank you: what you see, open and save is counted." : "Nothing is counted any more.");
