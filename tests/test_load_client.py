@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.load.client import Target, closed_loop, open_loop
+from bench.load.command import load
 from bench.load.judge import server_timing
 from bench.load.rows import OUTCOMES, Row, check_complete, count_outcomes, read_rows, write_rows
 from bench.load.schedule import Segment, plan, poisson
@@ -165,6 +166,15 @@ def test_bodies_are_cycled_headers_are_sent_and_never_kept(endpoint):
     assert "sk-secret" not in repr(target(endpoint, "fine", headers=secret))
     closed_loop(target(endpoint, "fine", []), "p", 1, 0.02, "test")
     assert endpoint.seen[-1].startswith(b"GET /fine")
+
+
+def test_no_step_sends_what_another_has_sent(endpoint, tmp_path):
+    bodies = tmp_path / "bodies.jsonl"
+    bodies.write_text("\n".join(f'{{"n": {n}}}' for n in range(20_000)))
+    options = {"seconds": 0.2, "warm_up": 0.1, "concurrency": [1, 2], "fractions": [0.2], "overload": 0.0}
+    load(url=f"{endpoint.base}/fine", bodies=bodies, out=tmp_path / "r", max_lateness_ms=1000.0, **options)
+    sent = [seen.split(b"\r\n\r\n")[1] for seen in endpoint.seen]
+    assert len(sent) == len(set(sent)) > 20
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):

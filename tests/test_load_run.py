@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ from bench.cli import main
 from bench.load import steps
 from bench.load.command import load
 from bench.load.figures import LoadReport
+from bench.load.options import Options
+from bench.load.target import read_bodies
 from navigator.contracts import UserError
 
 QUICK = {"seconds": 0.6, "warm_up": 0.2, "concurrency": [4], "fractions": [0.7], "max_lateness_ms": 500}
@@ -121,12 +124,26 @@ def test_a_swapped_model_is_served(tmp_path: Path, project: Path) -> None:
         ({"system": "sleep", "overload": 0.9}, "overload 0.9"),
         ({"system": "sleep", "bodies": Path("nowhere")}, "nowhere does not exist"),
         ({"system": "content", "vectors": Path("nowhere")}, "nowhere does not exist"),
+        ({"system": "sleep", "catalog": Path("c")}, "--catalog is for a --url"),
+        ({"url": "http://127.0.0.1:9/", "catalog": Path("c"), "bodies": Path("b")}, "give one of them"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, options: dict, says: str) -> None:
     with pytest.raises(UserError) as error:
         load(out=tmp_path / "r", **options)
     assert says in str(error.value) and not (tmp_path / "r").exists()
+
+
+def test_requests_are_drawn_of_the_catalogue_and_only_for_routes_that_take_them(project: Path, tmp_path: Path) -> None:
+    url, catalog = "http://127.0.0.1:9/v1/", project / "catalog"
+    with pytest.raises(UserError, match="no requests can be drawn for /v1/rank; allowed with --catalog are /v1/search"):
+        load(url=url + "rank", catalog=catalog, out=tmp_path / "r")
+    options = Options(
+        **dict.fromkeys(Options.__annotations__) | {"url": url + "recommend", "catalog": catalog, "seed": 3}
+    )
+    drawn = read_bodies(options)
+    assert len(set(drawn)) == len(drawn) > 1000 and all(json.loads(body)["history"] for body in drawn)
+    assert read_bodies(options) == drawn != read_bodies(replace(options, seed=4))
 
 
 def test_bodies_and_headers_of_another_form(tmp_path: Path, monkeypatch) -> None:

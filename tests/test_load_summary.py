@@ -14,9 +14,10 @@ from bench.load.summary import checks, phase_rows, recovery_s, server_count
 from navigator.admission import Counts
 
 OPTIONS = Options(
-    url="http://x", bodies=None, system=None, model=None, vectors=None, out=Path("o"), seconds=10, concurrency=[1],
-    fractions=[0.7], rates=[], saturation=None, overload=1.5, calm=0.5, timeout_s=1, max_lateness_ms=20, json_answers=True,
-    workers=1, waiting=1, work_ms=1, spread=0, max_history=20, device="auto", dtype="auto", warm_up=1, seed=0,
+    url="http://x", bodies=None, catalog=None, system=None, model=None, vectors=None, out=Path("o"), seconds=10,
+    concurrency=[1], fractions=[0.7], rates=[], saturation=None, overload=1.5, calm=0.5, timeout_s=1, max_lateness_ms=20,
+    json_answers=True, workers=1, waiting=1, work_ms=1, spread=0, max_history=20, device="auto", dtype="auto", warm_up=1,
+    seed=0,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ SYSTEMS = ("swapped", "content", "sleep")
 def load(
     url: str | None = None,
     bodies: Path | None = None,
+    catalog: Path | None = None,
     system: str | None = None,
     model: Path | None = None,
     vectors: Path | None = None,
@@ -44,8 +45,11 @@ def load(
     Args:
         url: endpoint to load, http(s). Headers, such as a key, come from the environment variable NAVIGATOR_LOAD_HEADERS, one
             "Name: value" a line; they are sent and never written down.
-        bodies: file with one JSON body a line, sent by POST in an order drawn with the seed and cycled; without it a url
-            gets GET, and a system of ours drawn requests of 20 history items and 20 candidates.
+        bodies: file with one JSON body a line, sent by POST in an order drawn with the seed; each step goes on where the one
+            before stopped, and after the last comes the first. Without it a url gets GET, and a system of ours drawn requests
+            of 20 history items and 20 candidates.
+        catalog: in place of bodies, where the url is /v1/search, /v1/recommend or /v1/chat/completions of `navigator serve`:
+            the catalogue it serves, of which requests are drawn with the seed as `navigator-bench serving` draws them.
         system: in place of a url, serve one of ours: swapped (default with --model), content, or sleep, a stand-in that
             sleeps in place of a model. The server is minimal: a bounded queue, workers, one route, on the loopback interface.
         model: swapped model folder, for swapped.
@@ -78,7 +82,7 @@ def load(
         UserError: no target or two, a missing input, an option out of range, an endpoint that answers nothing.
     """
     options = Options(
-        url, bodies, system or (None if url or not model else "swapped"), model, vectors, out, seconds,
+        url, bodies, catalog, system or (None if url or not model else "swapped"), model, vectors, out, seconds,
         sorted({1, *([1, 2, 4, 8] if concurrency is None else concurrency)}),
         sorted(set([0.3, 0.5, 0.7, 0.9] if fractions is None else fractions)), sorted(set(rates or [])), saturation, overload,
         calm, timeout_s, max_lateness_ms, json_answers, workers, waiting, work_ms, spread, max_history, device, dtype, warm_up,
@@ -98,7 +102,11 @@ def _check_target(options: Options) -> None:
     if options.url is not None:
         from bench.load.target import check_url
 
+        if options.bodies is not None and options.catalog is not None:
+            raise UserError(f"--bodies {options.bodies} and --catalog {options.catalog} were given; give one of them")
         return check_url(options.url)
+    if options.catalog is not None:
+        raise UserError("--catalog is for a --url of navigator serve; a system of ours draws from --vectors")
     if options.system not in SYSTEMS:
         raise UserError(f"unknown system {options.system!r}; allowed are {', '.join(SYSTEMS)}")
     if options.system == "swapped" and options.model is None:

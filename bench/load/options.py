@@ -15,6 +15,7 @@ class Options:
 
     url: str | None
     bodies: Path | None
+    catalog: Path | None
     system: str | None
     model: Path | None
     vectors: Path | None
@@ -41,7 +42,8 @@ class Options:
 
     def config(self) -> dict[str, Any]:
         """What decides the figures beside the inputs."""
-        return {name: value for name, value in vars(self).items() if name not in ("bodies", "model", "vectors", "out")}
+        inputs = ("bodies", "catalog", "model", "vectors", "out")
+        return {name: value for name, value in vars(self).items() if name not in inputs}
 
     def command_line(self) -> str:
         """The command that makes this report again; without headers, which come from the environment."""

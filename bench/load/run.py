@@ -15,6 +15,7 @@ from bench.load.summary import checks, phase_rows, recovery_s, server_count
 from bench.load.tables import compact_tables, markdown, protocol
 from bench.load.target import up
 from bench.provenance import came_about
+from navigator.contracts import Catalog
 from navigator.contracts.manifest import file_digest, is_current, publish
 
 KIND = "load-report"
@@ -47,6 +48,8 @@ def _inputs(options: Options) -> dict[str, str]:
     """Fingerprints of what is served and sent."""
     folders = {name: getattr(options, name) for name in ("model", "vectors")}
     found = {name: fingerprint_of(name, path) for name, path in folders.items() if path is not None}
+    if options.catalog is not None:
+        found["catalog"] = Catalog.open(options.catalog).fingerprint
     if options.bodies is not None and options.bodies.is_file():
         found["bodies"] = file_digest(options.bodies)[:16]
     return found

@@ -51,23 +51,29 @@ class Step:
 
 
 def run_steps(options: Options, loaded: Loaded, folder: Path) -> list[Step]:
-    """All steps; those that `folder` holds already are read.
+    """All steps; those that `folder` holds already are read. Each goes on in the bodies where the one before stopped, so that
+    no step is answered from what a server remembers of another.
 
     Raises:
         UserError: the endpoint answers nothing, so that there is no saturation to go on from.
     """
-    closed = [_step(loaded, folder, WARM_UP, [Segment(WARM_UP, 0.0, options.warm_up)], 1, options.seed)]
-    if any(row.outcome == "connection" for row in closed[0].rows) and not ok_per_second(closed[0]):
-        raise _deaf(loaded, closed)  # nobody is there: no need to find out at every concurrency
-    closed += [
-        _step(loaded, folder, f"closed-{n}", [Segment(f"closed-{n}", 0.0, options.seconds)], n, options.seed)
-        for n in options.concurrency
-    ]
-    saturation = options.saturation or saturation_rps(closed)
+    steps: list[Step] = []
+
+    def run(name: str, segments: list[Segment], clients: int = 0) -> None:
+        unsent = loaded.after(sum(step.scheduled for step in steps))
+        steps.append(_step(unsent, folder, name, segments, clients, options.seed))
+
+    run(WARM_UP, [Segment(WARM_UP, 0.0, options.warm_up)], 1)
+    if any(row.outcome == "connection" for row in steps[0].rows) and not ok_per_second(steps[0]):
+        raise _deaf(loaded, steps)  # nobody is there: no need to find out at every concurrency
+    for clients in options.concurrency:
+        run(f"closed-{clients}", [Segment(f"closed-{clients}", 0.0, options.seconds)], clients)
+    saturation = options.saturation or saturation_rps(steps)
     if not saturation:
-        raise _deaf(loaded, closed)
-    opened = [_step(loaded, folder, name, segments, 0, options.seed) for name, segments in _open(options, saturation)]
-    return closed + opened
+        raise _deaf(loaded, steps)
+    for name, segments in _open(options, saturation):
+        run(name, segments)
+    return steps
 
 
 def _deaf(loaded: Loaded, steps: list[Step]) -> UserError:

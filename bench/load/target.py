@@ -7,7 +7,8 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,7 +17,9 @@ from bench.load.answers import Serving, draw_bodies
 from bench.load.client import Target
 from bench.load.options import HEADERS_VARIABLE, Options
 from bench.load.served import COUNTS, RANK
+from bench.serving.bodies import ROUTES, draw
 from navigator.admission import Counts
+from navigator.contracts import Catalog
 from navigator.contracts.errors import UserError
 
 
@@ -26,6 +29,12 @@ class Loaded:
 
     target: Target
     counts_url: str | None
+
+    def after(self, sent: int) -> "Loaded":
+        """The same, whose first body is the one after the first `sent` of the cycle."""
+        bodies = self.target.bodies
+        first = sent % len(bodies) if bodies else 0
+        return replace(self, target=replace(self.target, bodies=[*bodies[first:], *bodies[:first]]))
 
     def counts(self) -> Counts | None:
         """What the server received so far."""
@@ -68,8 +77,10 @@ def read_bodies(options: Options) -> list[bytes]:
     """The bodies in the order in which they are cycled, drawn with the seed; none for GET.
 
     Raises:
-        UserError: no such file, an empty one, or a line that is no JSON.
+        UserError: no such file, an empty one, a line that is no JSON, or a url for which no bodies can be drawn.
     """
+    if options.catalog is not None:
+        return _drawn(options.url or "", options.catalog, options.seed)
     if options.bodies is None:
         if options.system == "sleep":
             return [b"{}"]
@@ -108,6 +119,17 @@ def check_url(url: str) -> None:
         raise UserError(f"--url {url!r} is no http:// or https:// address; give one such as http://127.0.0.1:8000/path")
     if parts.username or parts.password:
         raise UserError(f"--url has a user or password, which reports would show; send a header by {HEADERS_VARIABLE}")
+
+
+def _drawn(url: str, catalog: Path, seed: int) -> list[bytes]:
+    path = urlsplit(url).path
+    load = next((name for name, route in ROUTES.items() if route == path), None)
+    if load is None:
+        allowed = ", ".join(dict.fromkeys(ROUTES.values()))
+        raise UserError(
+            f"no requests can be drawn for {path or '/'}; allowed with --catalog are {allowed}, else give --bodies"
+        )
+    return [body.encode() for body in draw(Catalog.open(catalog), load, seed)]
 
 
 def _target(options: Options, url: str, bodies: list[bytes]) -> Target:

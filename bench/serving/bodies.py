@@ -18,7 +18,12 @@ _HISTORY = {"recommend": 20, "recommend-short": 1}
 
 
 def write_bodies(catalog: Catalog, load: str, path: Path, seed: int) -> None:
-    """One body a line, in a fixed order of the seed; at most BODIES, fewer where the catalogue has not as many words."""
+    """`draw` to a file, one body a line."""
+    path.write_text("\n".join(draw(catalog, load, seed)) + "\n")
+
+
+def draw(catalog: Catalog, load: str, seed: int) -> list[str]:
+    """JSON bodies in a fixed order of the seed; at most BODIES, fewer where the catalogue has not as many words."""
     rng = np.random.default_rng([seed, *load.encode()])
     if load == "search":
         drawn: Iterator[dict[str, object]] = ({"text": words} for words in _words(catalog, rng))
@@ -26,8 +31,7 @@ def write_bodies(catalog: Catalog, load: str, path: Path, seed: int) -> None:
         drawn = (_turn(words) for words in _words(catalog, rng))
     else:
         drawn = _histories(catalog, rng, _HISTORY[load])
-    lines = dict.fromkeys(json.dumps(body) for body in drawn)
-    path.write_text("\n".join(lines) + "\n")
+    return list(dict.fromkeys(json.dumps(body) for body in drawn))
 
 
 def _words(catalog: Catalog, rng: np.random.Generator) -> Iterator[str]:
