@@ -29,7 +29,7 @@ TALKS = ("talk", "about_words", "about_item", "after")
 WORDS = "{words}"
 BY_TEXT = 0.5  # share of the wishes in words alone that take them from an item's text instead of a board's title
 EARLIER = 0.25  # how often an exchange comes before a turn that needs none
-POOL = 150  # conversations without a search that a run learns from
+POOL = 360  # conversations without a search that a run learns from
 TITLE_WORDS = 5  # of an item's text, in wishes and in lists
 
 Message = dict[str, Any]
