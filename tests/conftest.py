@@ -29,7 +29,7 @@ from transformers import (
 
 pytest_plugins = [
     "chat_worlds", "clip_worlds", "forget_worlds", "page_visits", "pipeline_worlds", "release_worlds", "serve_worlds",
-    "stage_worlds", "tasks_worlds",
+    "stage_worlds", "stats_worlds", "tasks_worlds",
 ]  # fmt: skip
 
 SPECIAL = [
