@@ -24,6 +24,7 @@ from train.parts import learning_rates, split_parts, without_rate
 BLUE, CAT = "blue " * 6, "cat " * 6
 LINES = {
     "search": [BLUE + "{words}"], "like": [BLUE], "like_words": [BLUE + "{words} of"], "again": [BLUE + "blue {words}"],
+    "refine": [BLUE + "of {words}"],
     "talk": [CAT], "about_words": [CAT + "of {words}"], "about_item": [CAT + "of"], "after": [CAT + "cat"],
 }  # fmt: skip
 LOOP = LoopConfig(

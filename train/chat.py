@@ -24,12 +24,14 @@ from train.tasks import Example, Shape, pool_of
 from train.world import World
 
 PARTS = ("train", "valid", "test")
-SHARES = {"search": 0.5, "like": 0.1, "like_words": 0.2, "again": 0.2}  # of the wishes, by kind of line
+# Of the wishes, by kind of line.
+SHARES = {"search": 0.4, "like": 0.1, "like_words": 0.15, "again": 0.15, "refine": 0.2}
+FOLLOW_UPS = ("again", "refine")  # come after an answer that listed items
 TALKS = ("talk", "about_words", "about_item", "after")
 WORDS = "{words}"
 BY_TEXT = 0.5  # share of the wishes in words alone that take them from an item's text instead of a board's title
 EARLIER = 0.25  # how often an exchange comes before a turn that needs none
-POOL = 360  # conversations without a search that a run learns from
+POOL = 600  # conversations without a search that a run learns from
 TITLE_WORDS = 5  # of an item's text, in wishes and in lists
 
 Message = dict[str, Any]
@@ -84,7 +86,7 @@ def draw_searches(
 ) -> list[ChatExample]:
     """Conversations that end in a wish; half of the wishes in words alone take them from a board's title, half from a text."""
     boards = [s for s in pool_of(world, "chat") if fold < 0 or fold_of(s.owner, shape.folds) == fold]
-    shares = SHARES if boards else {kind: SHARES[kind] for kind in ("search", "again")}
+    shares = SHARES if boards else {kind: SHARES[kind] for kind in ("search", *FOLLOW_UPS)}
     kinds = rng.choice(list(shares), size=size, p=np.array(list(shares.values())) / sum(shares.values()))
     return [_search(world, part, str(kind), _one(boards, rng) if boards else None, rng) for kind in kinds]
 
@@ -107,12 +109,10 @@ def wish(
 
 def _search(world: World, part: str, kind: str, board: TasteSequence | None, rng: np.random.Generator) -> ChatExample:
     line, spoken = _one(turns(part)[kind], rng), []
-    before = _exchange(world, part, rng) if kind == "again" or rng.random() < EARLIER else []
-    if (
-        kind == "again" and WORDS not in line
-    ):  # what is wished, only the list before says: a search, but no query to learn
+    before = _exchange(world, part, rng) if kind in FOLLOW_UPS or rng.random() < EARLIER else []
+    if kind in FOLLOW_UPS and WORDS not in line:  # what is wished, only the list says: a search, but no query to learn
         return _asking(world, [*before, _user(line, [])], (), ())
-    if board is None or (kind in ("search", "again") and rng.random() < BY_TEXT):
+    if board is None or (kind in ("search", *FOLLOW_UPS) and rng.random() < BY_TEXT):
         target = _item(world, part, rng)
         words, positives = title_of(world, target), world.twins.get(world.texts[target], (target,))
     else:
