@@ -21,7 +21,9 @@ LOOP = LoopConfig(
 )
 
 
-CPU = Accelerator(cpu=True)
+def cpu() -> Accelerator:
+    """Made when it is needed: another file of tests may have reset the state that all accelerators of a process share."""
+    return Accelerator(cpu=True)
 
 
 def make_module(stock: Path, score: str, language: str = "lora"):
@@ -49,12 +51,12 @@ def test_training_widens_the_margin_and_the_reference_stays_the_start(stock, tmp
 
     module, parts = make_module(stock, score)
     module.model.train()
-    module.remember(np.arange(len(module.pairs)), CPU)
+    module.remember(np.arange(len(module.pairs)), cpu())
     before = gaps(module, module.pairs)
     rates = dict.fromkeys(learning_rates({}), 1e-2)
     loop = replace(LOOP, learning_rates=rates)
     draw = lambda step: module.draw(loop.batch_size, 0, step)  # noqa: E731
-    result = training_loop(CPU, module, parts, draw, loop, tmp_path)
+    result = training_loop(cpu(), module, parts, draw, loop, tmp_path)
     after = gaps(module, module.pairs)
     assert float((after - before).mean()) > 0.05 and float(after.mean()) > float(before.mean())
     assert result["last_loss"] < result["first_loss"] == pytest.approx(math.log(2), abs=1e-5)
@@ -84,7 +86,7 @@ def test_pairs_of_one_request_share_a_pass_and_score_as_if_alone(stock, score):
 @needs_trl
 def test_figures_of_held_out_pairs_are_what_a_plain_loop_finds(stock):
     module, _ = make_module(stock, "rank", "frozen")
-    module.remember(np.zeros(0, np.int64), CPU)
+    module.remember(np.zeros(0, np.int64), cpu())
     gap = [float(gaps(module, module.valid.rows(np.array([i])))[0]) for i in range(len(module.valid))]
     found = module.figures()
     assert found["pair_accuracy"] == np.mean([g > 0 for g in gap])
@@ -102,14 +104,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(stock, tmp_path):
         work.mkdir(exist_ok=True)
         module, parts = make_module(stock, "rank")
         module.model.train()
-        module.remember(np.arange(len(module.pairs)), CPU)
+        module.remember(np.arange(len(module.pairs)), cpu())
 
         def draw(step: int):
             if step == stop:
                 raise KeyboardInterrupt
             return module.draw(LOOP.batch_size, 0, step)
 
-        training_loop(CPU, module, parts, draw, LOOP, work)
+        training_loop(cpu(), module, parts, draw, LOOP, work)
         return {name: p.detach().clone() for part in parts.values() for name, p in part.items()}
 
     whole = run(tmp_path / "whole")
